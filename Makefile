@@ -1,0 +1,56 @@
+# Every command of the project. Two are all a newcomer needs: make serve, make test.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
+
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing the gateway (a minute or two, once)"
+	@$(PIP) -e '.[ort]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing the gateway, training and the test tools (a few minutes, once)"
+	@$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.serve
+
+setup: $(VENV)/.dev ## install everything into .venv
+
+serve: $(VENV)/.serve ## start the gateway on 127.0.0.1:8000 with the shipped models
+	@$(BIN)/discern serve
+
+test: $(VENV)/.dev ## run the whole suite
+	@$(BIN)/python -m pytest
+
+quick: $(VENV)/.dev ## run the suite without its slow part
+	@$(BIN)/python -m pytest -m 'not slow and not triton'
+
+coverage: $(VENV)/.dev ## run the suite and report coverage
+	@$(BIN)/python -m pytest --cov --cov-report=term
+
+fmt: $(VENV)/.dev ## format the code
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+lint: $(VENV)/.dev type ## check style, types and the import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+type: $(VENV)/.dev ## check types
+	@$(BIN)/mypy
+
+clean: ## remove what the tools left behind, .venv included
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist *.egg-info
+
+
+.PHONY: help setup serve test quick coverage fmt lint type clean

@@ -1,0 +1,125 @@
+"""What the pipeline asks of a backend, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from service.domain import Deadline
+from service.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One version of a model that a backend serves.
+
+    Parameters
+    ----------
+    name, version : str
+        As the repository names them; the version is a number in decimal.
+    recipe : Recipe
+        From the model's configuration.
+    max_batch : int
+        Images per call at most, 1 when the model does not batch.
+    """
+
+    name: str
+    version: str
+    recipe: Recipe
+    max_batch: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What travels with a call besides its tensors.
+
+    Parameters
+    ----------
+    request_id : str
+        The gateway's id of the request, for the server's log.
+    deadline : Deadline
+        When the answer stops being of use.
+    headers : mapping of str to str
+        Trace context (``traceparent``, ``tracestate``) to pass on.
+    """
+
+    request_id: str
+    deadline: Deadline
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The tensors of one call and what they cost.
+
+    Parameters
+    ----------
+    tensors : mapping of str to array
+        By name, batch axis first, names, dtypes and shapes as `service.signature` promises.
+    bytes_in, bytes_out : int
+        Payload moved to and from the server, 0 in process.
+    """
+
+    tensors: Mapping[str, npt.NDArray[Any]]
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    def release(self) -> None:
+        """Give back what holds the tensors (shared memory); they must not be used afterwards."""
+
+
+class Backend(Protocol):
+    """A place where networks run."""
+
+    async def start(self) -> None:
+        """Open channels or sessions.
+
+        Raises
+        ------
+        BackendUnavailable, ArtefactError
+            If the server cannot be reached, or a model folder cannot be served.
+        """
+
+    async def models(self) -> Sequence[Model]:
+        """Return every model version that is ready to serve now."""
+
+    async def model(self, name: str, version: str | None = None) -> Model:
+        """Return one model, the newest ready version when `version` is None.
+
+        Raises
+        ------
+        ModelNotFound
+            If there is none of that name and version.
+        BackendUnavailable
+            If the server cannot be asked.
+        """
+
+    async def ready(self) -> bool:
+        """Return whether the server answers and can take calls; never raises, bounded in time."""
+
+    async def infer(
+        self, images: npt.NDArray[np.uint8], model: Model, context: CallContext
+    ) -> Outputs:
+        """Run the network.
+
+        Parameters
+        ----------
+        images : (N, H, W, 3) uint8
+            N at most `model.max_batch`; H and W multiples of the recipe's ``size_multiple``.
+        model : Model
+            From `model` or `models`.
+        context : CallContext
+            Request id, deadline, trace context.
+
+        Raises
+        ------
+        BackendUnavailable, BackendFailed, DeadlineExceeded, ModelNotFound
+            The complete list; a backend translates everything else.
+        """
+
+    async def aclose(self) -> None:
+        """Close everything; safe to call twice."""

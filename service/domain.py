@@ -1,0 +1,167 @@
+"""The records that cross rooms: frozen, plain, without behaviour beyond small conveniences.
+
+Axes: E embedding, C classes, H W image, h w network output.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+Method = Literal["discriminative", "associative", "metric_learning", "recurrent", "spatial"]
+Stage = Literal["decode", "queue", "inference", "postprocess", "encode"]
+STAGES: tuple[Stage, ...] = ("decode", "queue", "inference", "postprocess", "encode")
+
+
+class Rle(TypedDict):
+    """A mask as COCO run lengths, compressed; what pycocotools reads as it stands.
+
+    `size` is ``[height, width]``; `counts` is the ASCII form of the column-major runs, the first of
+    which counts zeros.
+    """
+
+    size: list[int]
+    counts: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What an image may be at most."""
+
+    max_bytes: int = 32 * 2**20
+    max_pixels: int = 100_000_000
+    max_side_px: int = 32_768
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """An image as the network wants it, and what was done to get there.
+
+    Parameters
+    ----------
+    pixels : (H, W, 3) uint8
+        RGB, upright.
+    format : str
+        Name of the file format in lower case, such as ``"png"``.
+    orientation_applied : bool
+        True when EXIF asked for a turn or flip and it was carried out.
+    source_bits : int
+        Bits per channel in the file; above 8, `scaled_range` says what was mapped to 0..255.
+    scaled_range : tuple of float, optional
+        The two source values (percentiles of the image) that became 0 and 255.
+    frames : int
+        Frames or pages in the file; only the first is used.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    format: str
+    orientation_applied: bool = False
+    source_bits: int = 8
+    scaled_range: tuple[float, float] | None = None
+    frames: int = 1
+
+    @property
+    def height(self) -> int:
+        """Height in pixels, after orientation."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Width in pixels, after orientation."""
+        return int(self.pixels.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the network says about one image, at the size that went into it.
+
+    Parameters
+    ----------
+    embedding : (E, h, w) float16 or float32
+        Pixel vectors.
+    foreground_logits : (C, h, w) float16 or float32
+        One map per class, before the sigmoid.
+    extras : mapping of str to array
+        What a method adds, by tensor name (`service.signature`).
+    """
+
+    embedding: npt.NDArray[np.floating[Any]]
+    foreground_logits: npt.NDArray[np.floating[Any]]
+    extras: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A class of objects."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One object found.
+
+    Parameters
+    ----------
+    id : int
+        1..K, in descending order of score; also its value in the label image.
+    category : Category
+        Its class.
+    score : float
+        In [0, 1]: how likely the instance is right.
+    area_px : int
+        Pixels in the mask.
+    bbox_xywh : tuple of int
+        COCO box ``(x, y, width, height)`` in pixels.
+    centroid_xy : tuple of float
+        Mean pixel position.
+    rle : Rle
+        The mask, at the size of the upright image.
+    """
+
+    id: int
+    category: Category
+    score: float
+    area_px: int
+    bbox_xywh: tuple[int, int, int, int]
+    centroid_xy: tuple[float, float]
+    rle: Rle
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """Instances of one image and the label image they came from.
+
+    Parameters
+    ----------
+    labels : (H, W) int32
+        0 background, else `Instance.id`.
+    instances : tuple of Instance
+        In the order of their ids.
+    """
+
+    labels: npt.NDArray[np.int32]
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment on the monotonic clock by which the answer must be out."""
+
+    at_s: float
+    allowed_s: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        """Count `seconds` from now."""
+        return cls(at_s=time.monotonic() + seconds, allowed_s=seconds)
+
+    def left_s(self) -> float:
+        """Seconds left; negative when it has passed."""
+        return self.at_s - time.monotonic()

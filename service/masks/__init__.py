@@ -1,0 +1,1 @@
+"""How masks are written: COCO run lengths, outlines, label images."""

@@ -1,0 +1,135 @@
+"""The recipe: everything that a model needs beyond its network, as it stands in its configuration.
+
+It travels as JSON in ``parameters.segmentation`` of ``config.pbtxt``, so that whoever can ask the
+server for a model's configuration knows how to use it. Nothing about a model is written down twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, get_args
+
+from service.domain import Category, Method
+from service.errors import ArtefactError
+
+PARAMETER = "segmentation"
+"""Key of the recipe among the parameters of ``config.pbtxt``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """A small image and the answer it must get before the model counts as ready.
+
+    Parameters
+    ----------
+    image_png_base64 : str
+        The picture, as a PNG file.
+    instances : list of dict
+        ``{"area": int, "segmentation": {"size", "counts"}}`` of every instance, by id.
+    """
+
+    image_png_base64: str
+    instances: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How to feed a network and how to read its output.
+
+    Parameters
+    ----------
+    method : Method
+        Which decoder reads the output.
+    embedding_size : int
+        E, dimensions of a pixel vector.
+    classes : tuple of Category
+        C classes, in the order of the foreground maps.
+    size_multiple : int
+        Height and width of the input must be multiples of this.
+    stride : int
+        Input pixels per embedding pixel along each axis.
+    size_buckets : tuple of int
+        Sides that inputs are padded to so that batches can form; empty: any multiple.
+    foreground_threshold : float
+        Probability above which a pixel is foreground, in (0, 1).
+    decoder : mapping of str to float
+        Keyword arguments of the method's decoder (`service.postprocess`).
+    network_sha256 : str
+        Hex digest of ``model.onnx``.
+    golden : Golden, optional
+        The self-test; absent only in models made by hand.
+    """
+
+    method: Method
+    embedding_size: int
+    classes: tuple[Category, ...]
+    size_multiple: int
+    stride: int = 1
+    size_buckets: tuple[int, ...] = ()
+    foreground_threshold: float = 0.5
+    decoder: Mapping[str, float] = field(default_factory=dict)
+    network_sha256: str = ""
+    golden: Golden | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no decoder could use.
+
+        Raises
+        ------
+        ArtefactError
+            If a value is out of its range.
+        """
+        if self.method not in get_args(Method):
+            known = ", ".join(get_args(Method))
+            raise ArtefactError(f"recipe: method {self.method!r} is not one of {known}")
+        for name in ("embedding_size", "size_multiple", "stride"):
+            if getattr(self, name) < 1:
+                raise ArtefactError(f"recipe: {name} is {getattr(self, name)}, must be 1 or more")
+        if not self.classes:
+            raise ArtefactError("recipe: classes is empty, at least one is needed")
+        if not 0.0 < self.foreground_threshold < 1.0:
+            raise ArtefactError(
+                f"recipe: foreground_threshold is {self.foreground_threshold}, must lie in (0, 1)"
+            )
+        if any(side % self.size_multiple for side in self.size_buckets):
+            raise ArtefactError(
+                f"recipe: size_buckets {self.size_buckets} "
+                f"must be multiples of {self.size_multiple}"
+            )
+
+    def to_json(self) -> str:
+        """Write the recipe as one line of JSON, keys sorted."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Read a recipe.
+
+        Parameters
+        ----------
+        text : str
+            JSON object with the fields of this class; an unknown key is an error.
+
+        Raises
+        ------
+        ArtefactError
+            If the text is not JSON, a field is missing or unknown, or a value is out of range.
+        """
+        try:
+            raw = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ArtefactError(f"recipe: not JSON: {error}") from error
+        if not isinstance(raw, dict):
+            raise ArtefactError("recipe: must be a JSON object")
+        unknown = sorted(set(raw) - {f.name for f in fields(cls)})
+        if unknown:
+            raise ArtefactError(f"recipe: unknown keys {', '.join(unknown)}")
+        try:
+            raw["classes"] = tuple(Category(**entry) for entry in raw["classes"])
+            raw["size_buckets"] = tuple(raw.get("size_buckets", ()))
+            raw["golden"] = Golden(**raw["golden"]) if raw.get("golden") else None
+            return cls(**raw)
+        except (KeyError, TypeError) as error:
+            raise ArtefactError(f"recipe: {error}") from error

@@ -1,0 +1,92 @@
+"""Every setting of the gateway, read from the environment here and nowhere else.
+
+Each field is the environment variable ``DISCERN_<NAME>``; the README's table is made from this
+class.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.domain import ImageLimits
+
+
+class Settings(BaseSettings):
+    """The gateway's settings. Unknown ``DISCERN_*`` variables are reported at start."""
+
+    model_config = SettingsConfigDict(env_prefix="DISCERN_", frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+
+    model_repository: Path = Field(
+        Path("model_repository"), description="Folder of models for the embedded backend."
+    )
+    default_model: str = Field("nuclei", description="Model used when a request names none.")
+    triton_url: str = Field(
+        "",
+        description="Triton gRPC addresses, comma separated (`host:8001`); empty runs the network "
+        "in this process.",
+    )
+
+    workers: int = Field(
+        0, ge=0, le=256, description="Post-processing threads; 0 means one per core."
+    )
+    inference_threads: int = Field(
+        0, ge=0, le=256, description="Threads of the embedded network; 0 means one per core."
+    )
+
+    max_body_bytes: int = Field(32 * 2**20, ge=1024, description="Largest request body, in bytes.")
+    max_image_pixels: int = Field(
+        100_000_000, ge=1, description="Most pixels an image may have (from its header)."
+    )
+    max_image_side_px: int = Field(32_768, ge=1, description="Longest side an image may have.")
+    max_instances: int = Field(
+        65_536, ge=1, description="Most instances an answer may hold; the best scored stay."
+    )
+
+    max_in_flight: int = Field(
+        0, ge=0, description="Requests worked on at once; 0 means twice the workers."
+    )
+    max_queue: int = Field(64, ge=0, description="Requests waiting beyond those; more are refused.")
+    timeout_ms: int = Field(
+        30_000, ge=1, description="Time for a request that names no timeout, in milliseconds."
+    )
+    max_timeout_ms: int = Field(
+        300_000, ge=1, description="Longest timeout a request may ask for, in milliseconds."
+    )
+    drain_s: float = Field(
+        30.0, ge=0, description="Longest wait for requests in flight at shutdown, in seconds."
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that is logged."
+    )
+    log_format: Literal["auto", "json", "human"] = Field(
+        "auto", description="`auto` is human on a terminal and JSON elsewhere."
+    )
+
+    def image_limits(self) -> ImageLimits:
+        """Return what an image may be at most."""
+        return ImageLimits(
+            max_bytes=self.max_body_bytes,
+            max_pixels=self.max_image_pixels,
+            max_side_px=self.max_image_side_px,
+        )
+
+    def worker_count(self) -> int:
+        """Return the number of post-processing threads."""
+        return self.workers or os.cpu_count() or 1
+
+    def inference_thread_count(self) -> int:
+        """Return the number of threads of the embedded network."""
+        return self.inference_threads or os.cpu_count() or 1
+
+    def in_flight_limit(self) -> int:
+        """Return how many requests are worked on at once."""
+        return self.max_in_flight or 2 * self.worker_count()

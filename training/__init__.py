@@ -1,0 +1,1 @@
+"""Train, evaluate and export the networks that Discern serves."""

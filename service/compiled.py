@@ -1,0 +1,26 @@
+"""How the hot loops are compiled: without the interpreter lock, and once per machine.
+
+The compiled code is kept beside the source, or in ``NUMBA_CACHE_DIR``; where neither can be
+written, it is compiled anew in each process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+REASSOCIATE = frozenset({"reassoc", "contract", "nsz"})
+"""Sums may be split over vector lanes; NaN and infinity keep their meaning."""
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function of arrays and numbers on its first call with each set of types."""
+    try:
+        compiled = numba.njit(nogil=True, cache=True, fastmath=set(REASSOCIATE))(function)
+    except RuntimeError:  # no folder to keep compiled code in
+        compiled = numba.njit(nogil=True, fastmath=set(REASSOCIATE))(function)
+    return cast("Function", compiled)

@@ -1,0 +1,117 @@
+"""Reading planar embeddings inside compiled kernels: any crop, float16 or float32, never copied.
+
+Axes: E embedding, H W image. The kernels take the embedding as `Planes`, one flat run of memory
+with explicit strides, so that one compiled form serves whole arrays and crops alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+from service.compiled import kernel
+
+CHUNK = 64
+"""Pixels of a row that a kernel holds in cache at a time."""
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+
+class Planes(NamedTuple):
+    """An (E, H, W) array as flat memory.
+
+    Parameters
+    ----------
+    values : (n,) float32 or uint16
+        From the first element to the last; uint16 holds the bits of float16, which compiled code
+        has no type for.
+    size : int
+        E.
+    plane, row : int
+        Elements from one plane, and from one row, to the next.
+    """
+
+    values: npt.NDArray[Any]
+    size: int
+    plane: int
+    row: int
+
+
+def as_planes(embedding: FloatArray) -> Planes:
+    """View an embedding as flat memory.
+
+    Parameters
+    ----------
+    embedding : (E, H, W) float16 or float32
+        Copied only if its rows are not contiguous, or its dtype is neither of the two.
+
+    Raises
+    ------
+    ValueError
+        If the array is not three-dimensional, or not of a floating dtype.
+    """
+    if embedding.ndim != 3 or not np.issubdtype(embedding.dtype, np.floating):
+        raise ValueError(
+            f"an embedding is a floating (E, H, W) array, not {embedding.dtype} "
+            f"with {embedding.ndim} axes"
+        )
+    if embedding.dtype not in (np.float16, np.float32) or not embedding.dtype.isnative:
+        embedding = embedding.astype(np.float32)
+    item = embedding.itemsize
+    if embedding.strides[2] != item or min(embedding.strides) < 0 or not embedding.flags.aligned:
+        embedding = np.ascontiguousarray(embedding)
+    size, height, width = embedding.shape
+    plane, row = embedding.strides[0] // item, embedding.strides[1] // item
+    # From the first element of the view to its last: memory that the view already spans.
+    length = (size - 1) * plane + (height - 1) * row + width if embedding.size else 0
+    values = np.lib.stride_tricks.as_strided(embedding, (length,), (item,), writeable=False)
+    if values.dtype == np.float16:
+        values = values.view(np.uint16)
+    return Planes(values, size, plane, row)
+
+
+@intrinsic
+def _float_of_bits(typingctx: Any, bits: Any) -> Any:  # noqa: ARG001 - the signature that Numba calls
+    """Read 32 bits as a float32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001 - as above
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), codegen
+
+
+def widen(value: Any) -> Any:
+    """Return a stored element as float32; compiled code only."""
+    raise NotImplementedError(value)
+
+
+@overload(widen, inline="always")
+def _widen(value: Any) -> Any:
+    if value == types.uint16:
+
+        def half(value: Any) -> Any:
+            # Exponent and fraction moved to their place, the bias mended by one product; this
+            # takes subnormals along. All ones in the exponent means infinity or NaN.
+            magnitude = np.int32(value & 0x7FFF)
+            number = _float_of_bits(np.int32(magnitude << 13)) * np.float32(2.0**112)
+            if magnitude >= 0x7C00:
+                number = np.float32(np.nan)
+            return -number if value & 0x8000 else number
+
+        return half
+    return lambda value: value
+
+
+@kernel
+def load(planes: Planes, y: int, x: int, count: int, out: npt.NDArray[np.float32]) -> None:
+    """Copy `count` pixels of row `y` from column `x` on into ``out[E, count]`` as float32."""
+    for e in range(planes.size):
+        start = e * planes.plane + y * planes.row + x
+        part = planes.values[start : start + count]
+        for p in range(count):
+            out[e, p] = widen(part[p])

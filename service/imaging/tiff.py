@@ -1,0 +1,225 @@
+"""The directories of a TIFF file, of which EXIF is one too.
+
+References
+----------
+TIFF revision 6.0, Adobe 1992, sections 2 and 8; BigTIFF as libtiff documents it.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from service.errors import BrokenImage, UnsupportedFormat
+from service.imaging.scans import check_scans
+
+SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+UNSIGNED, SIGNED, FLOAT = 1, 2, 3
+"""Values of the sample format."""
+
+WHITE_IS_ZERO: Final = 0
+"""Photometry in which 0 is the brightest."""
+
+MAX_ENTRIES: Final = 4096
+MAX_PAGES: Final = 10_000
+"""Pages counted; a longer chain is not followed to its end."""
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_STRIPS, _ORIENTATION, _SAMPLES, _PLANAR = 273, 274, 277, 284
+_TILE_WIDTH, _TILE_HEIGHT, _TILES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 322, 323, 324, 338, 339
+_MULTIPLIED_ALPHA, _PLAIN_ALPHA = 1, 2
+_JPEG_COMPRESSIONS: Final = (6, 7)
+_DEEP_KINDS: Final = frozenset(
+    {(16, UNSIGNED), (16, SIGNED), (32, UNSIGNED), (32, SIGNED), (32, FLOAT)}
+    | {(64, UNSIGNED), (64, SIGNED), (64, FLOAT)}
+)
+_FORMATS_OF_TYPES: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
+
+_Directory = dict[int, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class TiffPage:
+    """The first page."""
+
+    width: int
+    height: int
+    bits: int
+    channels: int
+    sample_format: int
+    photometric: int
+    has_alpha: bool
+    orientation: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Byte order and field sizes of the file."""
+
+    order: str
+    big: bool
+
+    @property
+    def offset(self) -> str:
+        """Format of a file offset."""
+        return self.order + ("Q" if self.big else "I")
+
+    @property
+    def count(self) -> str:
+        """Format of the number of entries."""
+        return self.order + ("Q" if self.big else "H")
+
+    @property
+    def entry_bytes(self) -> int:
+        """Bytes of one entry."""
+        return 20 if self.big else 12
+
+
+def read(data: bytes) -> TiffPage:
+    """Read the first directory and count the pages.
+
+    Parameters
+    ----------
+    data : bytes
+        The file; begins with one of `SIGNATURES`.
+
+    Raises
+    ------
+    BrokenImage
+        If a tag that is needed is missing, doubled, or contradicts another.
+    UnsupportedFormat
+        If pixels are of a kind that no reader here knows.
+    struct.error
+        If the file ends inside the directory.
+    """
+    layout, start = _open(data)
+    tags = _directory(data, layout, start)
+    try:
+        width, height = tags[_WIDTH][0], tags[_HEIGHT][0]
+    except (KeyError, IndexError) as error:
+        raise BrokenImage("the TIFF page does not say how large it is") from error
+    bits = set(tags.get(_BITS, (1,)))
+    sample_formats = set(tags.get(_SAMPLE_FORMAT, (UNSIGNED,)))
+    if len(bits) != 1 or len(sample_formats) != 1:
+        raise UnsupportedFormat("TIFF whose channels differ in depth")
+    page = TiffPage(
+        width,
+        height,
+        bits=bits.pop(),
+        channels=_one(tags, _SAMPLES, 1),
+        sample_format=sample_formats.pop(),
+        photometric=_one(tags, _PHOTOMETRIC, 1),
+        has_alpha=_one(tags, _EXTRA_SAMPLES, 0) in (_MULTIPLIED_ALPHA, _PLAIN_ALPHA),
+        orientation=_valid(_one(tags, _ORIENTATION, 1)),
+        frames=_count_pages(data, layout, start),
+    )
+    _check_kind(page, tags)
+    _check_tiles(page, tags)
+    if _one(tags, _COMPRESSION, 1) in _JPEG_COMPRESSIONS:
+        check_scans(data)
+    return page
+
+
+def exif_orientation(block: bytes) -> int:
+    """Return the orientation 1..8 of an EXIF block; 1 if it has none, or is damaged."""
+    return _valid(first_value(block, _ORIENTATION) or 1)
+
+
+def first_value(block: bytes, tag: int) -> int | None:
+    """Return a number from the first directory of a block; None if there is none to be read."""
+    try:
+        layout, start = _open(block)
+        values = _directory(block, layout, start).get(tag, ())
+    except (struct.error, BrokenImage):
+        return None
+    return values[0] if values else None
+
+
+def _open(data: bytes) -> tuple[_Layout, int]:
+    if data[:4] not in SIGNATURES:
+        raise BrokenImage("the TIFF structure does not begin with its signature")
+    layout = _Layout("<" if data[:2] == b"II" else ">", big=b"+" in data[:4])
+    (start,) = struct.unpack_from(layout.offset, data, 8 if layout.big else 4)
+    return layout, start
+
+
+def _directory(data: bytes, layout: _Layout, start: int) -> _Directory:
+    """Read the whole numbers of a directory, by tag; of long lists only the first 16."""
+    (entries,) = struct.unpack_from(layout.count, data, start)
+    if entries > MAX_ENTRIES:
+        raise BrokenImage(f"the TIFF directory has more than {MAX_ENTRIES} entries")
+    at = start + struct.calcsize(layout.count)
+    head = layout.order + ("HHQ" if layout.big else "HHI")
+    tags: _Directory = {}
+    for index in range(entries):
+        place = at + index * layout.entry_bytes
+        tag, kind, count = struct.unpack_from(head, data, place)
+        if kind not in _FORMATS_OF_TYPES:
+            continue
+        if tag in tags:
+            raise BrokenImage("the TIFF directory names a tag twice")
+        form = layout.order + str(min(count, 16)) + _FORMATS_OF_TYPES[kind]
+        place += struct.calcsize(head)
+        if count * struct.calcsize(_FORMATS_OF_TYPES[kind]) > struct.calcsize(layout.offset):
+            (place,) = struct.unpack_from(layout.offset, data, place)
+        tags[tag] = struct.unpack_from(form, data, place)
+        if tag in (_STRIPS, _TILES):
+            tags[tag] = (count,)
+    return tags
+
+
+def _count_pages(data: bytes, layout: _Layout, start: int) -> int:
+    """Follow the chain of directories, to a bound and not in circles."""
+    seen: set[int] = set()
+    while start and start not in seen and len(seen) < MAX_PAGES:
+        try:
+            (entries,) = struct.unpack_from(layout.count, data, start)
+            after = start + struct.calcsize(layout.count) + entries * layout.entry_bytes
+            seen.add(start)
+            (start,) = struct.unpack_from(layout.offset, data, after)
+        except struct.error:
+            break
+    return max(1, len(seen))
+
+
+def _check_kind(page: TiffPage, tags: _Directory) -> None:
+    """Refuse what neither library reads faithfully."""
+    if not 1 <= page.channels <= 4:
+        raise UnsupportedFormat(f"TIFF with {page.channels} channels in a page; 1 to 4 can be read")
+    if page.bits <= 8:
+        if page.sample_format != UNSIGNED:
+            raise UnsupportedFormat("TIFF with signed numbers of 8 bits")
+        return
+    if (page.bits, page.sample_format) not in _DEEP_KINDS:
+        raise UnsupportedFormat(f"TIFF with {page.bits} bits in this kind of number")
+    if page.channels == 2:
+        raise UnsupportedFormat("TIFF with two channels of more than 8 bits")
+    if page.channels > 1 and _one(tags, _PLANAR, 1) != 1:
+        raise UnsupportedFormat("TIFF with more than 8 bits and channels stored one by one")
+    if page.channels > 1 and _one(tags, _EXTRA_SAMPLES, 0) == _MULTIPLIED_ALPHA:
+        raise UnsupportedFormat("TIFF with more than 8 bits and colours multiplied by alpha")
+
+
+def _check_tiles(page: TiffPage, tags: _Directory) -> None:
+    """Refuse a layout that costs more than the picture it holds.
+
+    Libraries allocate a whole tile, however small the page, and keep one record per strip or tile.
+    """
+    across, down = _one(tags, _TILE_WIDTH, 16), _one(tags, _TILE_HEIGHT, 16)
+    if min(across, down) < 16 or across * down > max(2**22, 4 * page.width * page.height):
+        raise BrokenImage("the TIFF page has tiles out of proportion to its size")
+    tiles = -(-page.width // across) * -(-page.height // down) * page.channels
+    if _one(tags, _TILES, 0) > tiles or _one(tags, _STRIPS, 0) > page.height * page.channels:
+        raise BrokenImage("the TIFF page has more strips or tiles than it has room for")
+
+
+def _one(tags: _Directory, tag: int, default: int) -> int:
+    values = tags.get(tag, ())
+    return values[0] if values else default
+
+
+def _valid(orientation: int) -> int:
+    return orientation if 1 <= orientation <= 8 else 1

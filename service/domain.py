@@ -165,3 +165,19 @@ class Deadline:
     def left_s(self) -> float:
         """Seconds left; negative when it has passed."""
         return self.at_s - time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time of one request went.
+
+    Parameters
+    ----------
+    stages_s : mapping of Stage to float
+        Seconds in each stage; every moment belongs to exactly one.
+    total_s : float
+        Their sum.
+    """
+
+    stages_s: Mapping[Stage, float]
+    total_s: float

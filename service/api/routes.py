@@ -1,0 +1,138 @@
+"""``POST /segment``: parse, call the pipeline, serialise."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from service.api.formats import WRITERS, choose_format, timings_ms, write_answer
+from service.api.intake import FIELD, MEDIA_TYPES, read_image
+from service.api.schemas import ProblemOut, SegmentAnswer, SegmentQuery
+from service.api.state import GatewayOf
+from service.domain import Deadline
+from service.errors import BadParameter, DeadlineExceeded, DiscernError, Draining, Overloaded
+from service.gateway import Gateway
+from service.pipeline import Job, Reply
+from service.postprocess.extract import ExtractOptions
+
+router = APIRouter(tags=["segment"])
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {
+    "schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _BINARY["schema"]}}
+}
+_JSON_BODY = {
+    "schema": {
+        "type": "object",
+        "required": [FIELD],
+        "properties": {
+            FIELD: {
+                "type": "object",
+                "required": ["base64"],
+                "properties": {"base64": {"type": "string", "contentEncoding": "base64"}},
+            }
+        },
+    }
+}
+_PROBLEM: dict[str, Any] = {
+    "model": ProblemOut,
+    "content": {
+        "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}
+    },
+}
+_STATUSES = (400, 404, 406, 413, 415, 422, 502, 503, 504)
+TRACE_HEADERS = ("traceparent", "tracestate")
+
+
+@router.post(
+    "/segment",
+    response_model=SegmentAnswer,
+    responses=dict.fromkeys(_STATUSES, _PROBLEM),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": _FORM,
+                "application/json": _JSON_BODY,
+                **dict.fromkeys(MEDIA_TYPES, _BINARY),
+            },
+        }
+    },
+)
+async def segment(
+    request: Request, query: Annotated[SegmentQuery, Query()], gateway: GatewayOf
+) -> Response:
+    """Find the objects of an image.
+
+    Send the image as `multipart/form-data` (field `image`), as a raw body, or as JSON
+    `{"image": {"base64": "…"}}`.
+    """
+    model = query.model or gateway.settings.default_model
+    try:
+        answer, media_type, reply = await _answer(request, query, gateway, model)
+    except DiscernError as error:
+        _note_failure(gateway, model, error)
+        raise
+    gateway.metrics.requests.labels(reply.result.model.name, "ok").inc()
+    spent = timings_ms(reply.timings)
+    request.state.log = {
+        "model": f"{reply.result.model.name}/{reply.result.model.version}",
+        "image": f"{reply.result.image.width}x{reply.result.image.height}",
+        "instances": len(reply.result.segmentation.instances),
+        **{f"{stage}_ms": value for stage, value in spent.items()},
+    }
+    server_timing = ", ".join(f"{stage};dur={value}" for stage, value in spent.items())
+    return Response(answer, media_type=media_type, headers={"Server-Timing": server_timing})
+
+
+async def _answer(
+    request: Request, query: SegmentQuery, gateway: Gateway, model: str
+) -> tuple[bytes, str, Reply]:
+    if gateway.lifecycle.draining:
+        raise Draining("this server is shutting down", retry_after_s=1)
+    deadline = _deadline(query.timeout_ms, gateway)
+    chosen = choose_format(query.format, request.headers.get("accept", ""))
+    writer = WRITERS[chosen]
+    data = await read_image(request, max_bytes=gateway.settings.max_body_bytes)
+    job = Job(
+        request_id=request.state.request_id,
+        deadline=deadline,
+        model=model,
+        version=query.version,
+        options=_options(query, gateway),
+        headers={name: value for name in TRACE_HEADERS if (value := request.headers.get(name, ""))},
+    )
+    reply = await gateway.segmenter.segment(data, job, writer.render)
+    return write_answer(reply, writer), writer.media_type, reply
+
+
+def _deadline(timeout_ms: int | None, gateway: Gateway) -> Deadline:
+    longest = gateway.settings.max_timeout_ms
+    if timeout_ms is not None and timeout_ms > longest:
+        raise BadParameter(f"timeout_ms must be at most {longest}", parameter="timeout_ms")
+    return Deadline.after((timeout_ms or gateway.settings.timeout_ms) / 1e3)
+
+
+def _options(query: SegmentQuery, gateway: Gateway) -> ExtractOptions:
+    wanted = query.classes
+    return ExtractOptions(
+        bandwidth=query.bandwidth,
+        foreground_threshold=query.foreground_threshold,
+        min_area=query.min_area,
+        min_score=query.min_score,
+        max_instances=min(query.max_instances, gateway.settings.max_instances),
+        class_ids=frozenset(int(part) for part in wanted.split(",")) if wanted else None,
+    )
+
+
+def _note_failure(gateway: Gateway, model: str, error: DiscernError) -> None:
+    known = gateway.lifecycle.model_names
+    gateway.metrics.requests.labels(
+        model if model in known else "unknown", type(error).__name__
+    ).inc()
+    if isinstance(error, DeadlineExceeded):
+        gateway.metrics.deadline_exceeded.labels(error.stage).inc()
+    elif isinstance(error, Overloaded | Draining):
+        gateway.metrics.rejected.labels(type(error).__name__).inc()

@@ -1,0 +1,181 @@
+"""The wire format: what a request may say, and what an answer looks like."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from service.domain import STAGES
+
+MAX_BANDWIDTH = 1000.0
+MAX_AREA_PX = 2**31 - 1
+MAX_INSTANCES = 65_536
+
+
+class Format(StrEnum):
+    """How an answer is written."""
+
+    RLE = "rle"
+    RLE_UNCOMPRESSED = "rle_uncompressed"
+    POLYGONS = "polygons"
+    COCO = "coco"
+    LABEL_PNG = "label_png"
+    OVERLAY_PNG = "overlay_png"
+    EMBEDDING_PNG = "embedding_png"
+
+
+CategoryIds = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){0,255}$")]
+
+
+class SegmentQuery(BaseModel):
+    """Query parameters of ``POST /segment``; all optional, unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = Field(
+        None, description="Name of the model; see `GET /models`."
+    )
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")] | None = Field(
+        None, description="Version of the model; the newest when absent."
+    )
+    format: Format | None = Field(
+        None, description="How the answer is written; from `Accept` when absent."
+    )
+    min_area: int | None = Field(
+        None, ge=0, le=MAX_AREA_PX, description="Smallest instance, in pixels."
+    )
+    min_score: float = Field(0.0, ge=0, le=1, description="Lowest score of an instance.")
+    max_instances: int = Field(
+        MAX_INSTANCES, ge=1, le=MAX_INSTANCES, description="Most instances; the best scored stay."
+    )
+    bandwidth: float | None = Field(
+        None, gt=0, le=MAX_BANDWIDTH, description="Clustering radius, in embedding units."
+    )
+    foreground_threshold: float | None = Field(
+        None, gt=0, lt=1, description="Probability above which a pixel belongs to an object."
+    )
+    classes: CategoryIds | None = Field(
+        None, description="Category ids to look for, comma separated; all when absent."
+    )
+    timeout_ms: int | None = Field(
+        None, ge=1, description="Longest time the answer may take, in milliseconds."
+    )
+
+
+class ModelRef(BaseModel):
+    """Which model answered."""
+
+    name: str
+    version: str
+    method: str
+
+
+class ImageInfo(BaseModel):
+    """The image as it was segmented."""
+
+    width: int = Field(description="Pixels, after orientation.")
+    height: int = Field(description="Pixels, after orientation.")
+    format: str = Field(description="File format that was recognised.")
+    orientation_applied: bool = Field(description="EXIF asked for a turn and it was carried out.")
+    source_bits: int = Field(description="Bits per channel in the file.")
+    scaled_range: tuple[float, float] | None = Field(
+        description="Source values that became 0 and 255 when the file had more than 8 bits."
+    )
+    frames: int = Field(description="Frames in the file; the first is segmented.")
+
+
+class CategoryOut(BaseModel):
+    """A class of objects."""
+
+    id: int
+    name: str
+
+
+class RleOut(BaseModel):
+    """COCO run lengths: compressed (`counts` is a string) or not (`counts` is a list)."""
+
+    size: tuple[int, int] = Field(description="Height, width.")
+    counts: str | list[int]
+
+
+class InstanceOut(BaseModel):
+    """One object."""
+
+    id: int
+    category: CategoryOut
+    score: float = Field(ge=0, le=1)
+    area: int = Field(description="Pixels.")
+    bbox: tuple[int, int, int, int] = Field(description="COCO: x, y, width, height in pixels.")
+    centroid: tuple[float, float] = Field(description="x, y in pixels.")
+    segmentation: RleOut
+
+
+class SegmentAnswer(BaseModel):
+    """Answer of ``POST /segment``."""
+
+    request_id: str
+    model: ModelRef
+    image: ImageInfo
+    instances: list[InstanceOut]
+    timings_ms: dict[str, float] = Field(
+        description=f"Milliseconds in {', '.join(STAGES)}, and their total."
+    )
+
+
+class ProblemOut(BaseModel):
+    """RFC 9457 problem details."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+
+
+class ModelOut(BaseModel):
+    """A model version that is served."""
+
+    name: str
+    version: str
+    default: bool
+    method: str
+    classes: list[CategoryOut]
+    embedding_size: int
+    stride: int
+    size_multiple: int
+    foreground_threshold: float
+    decoder: dict[str, float]
+    network_sha256: str
+    max_batch: int
+
+
+class Bound(BaseModel):
+    """Inclusive bounds of a number."""
+
+    min: float
+    max: float
+
+
+class LimitsOut(BaseModel):
+    """What this server accepts."""
+
+    max_body_bytes: int
+    max_image_pixels: int
+    max_image_side_px: int
+    media_types: list[str]
+    formats: list[str]
+    timeout_ms: Bound
+    default_timeout_ms: int
+    bandwidth: Bound
+    foreground_threshold: Bound
+    min_score: Bound
+    min_area: Bound
+    max_instances: Bound
+    in_flight: int
+    queue: int

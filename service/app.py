@@ -1,0 +1,50 @@
+"""The web application: routes, problems and middleware around one gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from service.api import info, routes
+from service.api.middleware import Observe
+from service.api.problems import add_problem_handlers
+from service.gateway import assemble
+from service.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application; its gateway starts and ends with its lifespan.
+
+    Parameters
+    ----------
+    settings : Settings
+        Everything that can be chosen.
+    """
+    gateway = assemble(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        starting = asyncio.create_task(gateway.lifecycle.start())
+        try:
+            yield
+        finally:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await gateway.aclose()
+
+    app = FastAPI(
+        title="Discern",
+        summary="Instance segmentation: every pixel becomes a vector, clusters become objects.",
+        version=version("discern"),
+        lifespan=lifespan,
+    )
+    app.state.gateway = gateway
+    app.include_router(routes.router)
+    app.include_router(info.router)
+    add_problem_handlers(app)
+    app.add_middleware(Observe, metrics=gateway.metrics)
+    return app

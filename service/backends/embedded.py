@@ -1,0 +1,200 @@
+"""The network in this process: ONNX Runtime on the same model repository that Triton reads."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from service import signature
+from service.backends.base import CallContext, Model, Outputs
+from service.backends.model_config import model_from_config, parse_config
+from service.errors import (
+    ArtefactError,
+    BackendFailed,
+    BackendUnavailable,
+    DeadlineExceeded,
+    ModelNotFound,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    model: Model
+    session: Any
+    outputs: tuple[str, ...]
+
+
+class EmbeddedBackend:
+    """Every model of a repository, run by ONNX Runtime on this machine's cores.
+
+    Parameters
+    ----------
+    repository : Path
+        Folder of model folders (``config.pbtxt``, ``<version>/model.onnx``).
+    threads : int
+        Threads that one call of a network uses.
+    calls : int
+        Calls that run at once; further ones wait for their turn.
+    """
+
+    def __init__(self, repository: Path, *, threads: int, calls: int) -> None:
+        self._repository = repository
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(calls, thread_name_prefix="network")
+        self._loaded: dict[str, dict[str, _Loaded]] = {}
+        self._open = False
+
+    async def start(self) -> None:
+        """Load the newest version of every model.
+
+        Raises
+        ------
+        ArtefactError
+            If the repository holds no model, or one that cannot be served.
+        """
+        self._loaded = await asyncio.to_thread(self._load_all)
+        self._open = True
+
+    async def models(self) -> Sequence[Model]:
+        """Return every model version that is loaded, by name."""
+        return [
+            loaded.model
+            for _, versions in sorted(self._loaded.items())
+            for loaded in versions.values()
+        ]
+
+    async def model(self, name: str, version: str | None = None) -> Model:
+        """Return one model, the newest version when `version` is None.
+
+        Raises
+        ------
+        ModelNotFound
+            If there is none of that name and version.
+        """
+        return self._find(name, version).model
+
+    async def ready(self) -> bool:
+        """Return whether the models are loaded."""
+        return self._open
+
+    async def infer(
+        self, images: npt.NDArray[np.uint8], model: Model, context: CallContext
+    ) -> Outputs:
+        """Run the network on this machine's cores.
+
+        Raises
+        ------
+        BackendUnavailable
+            If the backend is closed.
+        DeadlineExceeded
+            If the answer would come too late; the run is stopped.
+        BackendFailed
+            If ONNX Runtime fails.
+        """
+        if not self._open:
+            raise BackendUnavailable("the embedded backend is closed")
+        loaded = self._find(model.name, model.version)
+        options = onnxruntime.RunOptions()
+        call = asyncio.get_running_loop().run_in_executor(self._pool, _run, loaded, images, options)
+        try:
+            async with asyncio.timeout(context.deadline.left_s()):
+                tensors = await call
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"the network did not finish within {context.deadline.allowed_s:g} s",
+                stage="inference",
+            ) from error
+        finally:
+            # Also when the caller has gone: a run nobody waits for would hold its core to the end.
+            options.terminate = True
+        return Outputs(tensors)
+
+    async def aclose(self) -> None:
+        """Finish what runs and let the sessions go."""
+        self._open = False
+        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+        self._loaded = {}
+
+    def _find(self, name: str, version: str | None) -> _Loaded:
+        versions = self._loaded.get(name)
+        if not versions:
+            known = ", ".join(sorted(self._loaded)) or "none"
+            raise ModelNotFound(f"there is no model {name!r}; models here: {known}")
+        if version is None:
+            return versions[max(versions, key=int)]
+        if version not in versions:
+            raise ModelNotFound(
+                f"model {name!r} has no version {version!r}; ready: {', '.join(versions)}"
+            )
+        return versions[version]
+
+    def _load_all(self) -> dict[str, dict[str, _Loaded]]:
+        if not self._repository.is_dir():
+            raise ArtefactError(f"model repository {self._repository} is not a folder")
+        folders = sorted(path.parent for path in self._repository.glob("*/config.pbtxt"))
+        if not folders:
+            raise ArtefactError(f"model repository {self._repository} holds no model folder")
+        return {folder.name: self._load_model(folder) for folder in folders}
+
+    def _load_model(self, folder: Path) -> dict[str, _Loaded]:
+        config = parse_config((folder / "config.pbtxt").read_text(encoding="utf-8"))
+        config.name = config.name or folder.name
+        versions = sorted(
+            (
+                path.parent.name
+                for path in folder.glob("*/model.onnx")
+                if path.parent.name.isdigit()
+            ),
+            key=int,
+        )
+        if not versions:
+            raise ArtefactError(f"model {folder.name}: no <version>/model.onnx in its folder")
+        newest = versions[-1]
+        return {newest: self._load_version(folder / newest / "model.onnx", config, newest)}
+
+    def _load_version(self, path: Path, config: Any, version: str) -> _Loaded:
+        model = model_from_config(config, version)
+        network = path.read_bytes()
+        digest = hashlib.sha256(network).hexdigest()
+        if digest != model.recipe.network_sha256:
+            raise ArtefactError(
+                f"model {model.name}: {version}/model.onnx has sha256 {digest}, "
+                f"its recipe says {model.recipe.network_sha256 or 'nothing'}"
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.log_severity_level = 3
+        try:
+            session = onnxruntime.InferenceSession(
+                network, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises many kinds
+            raise ArtefactError(
+                f"model {model.name}: version {version} does not load: {error}"
+            ) from error
+        outputs = tuple(spec.name for spec in signature.OUTPUTS[model.recipe.method])
+        missing = set(outputs) - {output.name for output in session.get_outputs()}
+        if missing:
+            raise ArtefactError(f"model {model.name}: the network has no {', '.join(missing)}")
+        return _Loaded(model, session, outputs)
+
+
+def _run(
+    loaded: _Loaded, images: npt.NDArray[np.uint8], options: Any
+) -> dict[str, npt.NDArray[Any]]:
+    if options.terminate:  # nobody waits any more
+        raise BackendFailed("the call was dropped before it began")
+    try:
+        arrays = loaded.session.run(loaded.outputs, {signature.IMAGE: images}, options)
+    except Exception as error:  # ONNX Runtime raises many kinds
+        raise BackendFailed(f"model {loaded.model.name} failed to run") from error
+    return dict(zip(loaded.outputs, arrays, strict=True))

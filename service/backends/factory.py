@@ -1,0 +1,25 @@
+"""The one place that chooses a backend."""
+
+from __future__ import annotations
+
+from service.backends.base import Backend
+from service.settings import Settings
+
+
+def create_backend(settings: Settings) -> Backend:
+    """Return the backend that the settings ask for, not yet started.
+
+    The modules are imported here, because the embedded backend needs ONNX Runtime, which a gateway
+    in front of Triton does without.
+    """
+    if settings.triton_url:
+        from service.backends.triton import TritonBackend
+
+        return TritonBackend(settings.triton_url.split(","))
+    from service.backends.embedded import EmbeddedBackend
+
+    return EmbeddedBackend(
+        settings.model_repository,
+        threads=settings.inference_thread_count(),
+        calls=settings.in_flight_limit(),
+    )

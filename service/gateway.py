@@ -1,0 +1,59 @@
+"""The parts of a gateway, put together once, with or without HTTP in front."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from service.backends.factory import create_backend
+from service.lifecycle import Lifecycle
+from service.pipeline import Segmenter
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from service.workers import Gate, Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A pipeline with what it needs to run, and what watches over it."""
+
+    settings: Settings
+    segmenter: Segmenter
+    workers: Workers
+    lifecycle: Lifecycle
+    metrics: Metrics
+
+    async def aclose(self) -> None:
+        """Take nothing new, finish what runs, close the backend, end the threads."""
+        self.lifecycle.drain()
+        await self.segmenter.backend.aclose()
+        self.workers.close()
+
+
+def assemble(settings: Settings) -> Gateway:
+    """Return a gateway that is not yet started (`Lifecycle.start`).
+
+    Parameters
+    ----------
+    settings : Settings
+        Everything that can be chosen.
+    """
+    metrics = Metrics()
+    workers = Workers(settings.worker_count())
+    gate = Gate(slots=settings.in_flight_limit(), waiting=settings.max_queue)
+    backend = create_backend(settings)
+    segmenter = Segmenter(backend, workers, gate, metrics, settings.image_limits())
+    lifecycle = Lifecycle(segmenter, workers, metrics, default_model=settings.default_model)
+    _watch(metrics, gate, workers)
+    return Gateway(settings, segmenter, workers, lifecycle, metrics)
+
+
+def _watch(metrics: Metrics, gate: Gate, workers: Workers) -> None:
+    metrics.in_flight.set_function(lambda: gate.in_flight)
+    metrics.in_flight_limit.set(gate.slots)
+    metrics.queue_depth.set_function(lambda: gate.depth)
+    metrics.queue_limit.set(gate.waiting)
+    metrics.workers.labels("busy").set_function(lambda: workers.busy)
+    metrics.workers.labels("idle").set_function(lambda: workers.threads - workers.busy)
+    metrics.build_info.labels(version("discern"), platform.python_version()).set(1)

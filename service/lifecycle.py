@@ -1,0 +1,116 @@
+"""From start to end: when the gateway is ready, why it is not, and how it drains."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from service.errors import BackendUnavailable, DiscernError
+from service.golden import check_golden
+from service.pipeline import Segmenter
+from service.postprocess.warmup import compile_kernels
+from service.telemetry.metrics import Metrics
+from service.workers import Workers
+
+RETRY_S: Final = 0.5
+"""Pause between two attempts to reach a backend that is not there yet."""
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether requests should be sent here, and if not, why."""
+
+    ready: bool
+    reasons: tuple[str, ...] = ()
+
+
+class Lifecycle:
+    """Starts the backend, checks the models, and knows whether all is well.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        The pipeline that will serve.
+    workers : Workers
+        Its pool.
+    metrics : Metrics
+        Gets the outcome of each golden check.
+    default_model : str
+        The model that must be there.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, workers: Workers, metrics: Metrics, *, default_model: str
+    ) -> None:
+        self._segmenter = segmenter
+        self._workers = workers
+        self._metrics = metrics
+        self._default_model = default_model
+        self._starting: tuple[str, ...] = ("starting",)
+        self.started = asyncio.Event()
+        self.failed: str | None = None
+        self.draining = False
+        self.model_names: frozenset[str] = frozenset()
+
+    async def start(self) -> None:
+        """Compile the kernels, open the backend, check every model.
+
+        Waits for a backend that is away. Returns when the gateway may serve, or when `failed` says
+        why it never will.
+        """
+        try:
+            await asyncio.to_thread(compile_kernels)
+            await self._open_backend()
+            await self._check_models()
+        except DiscernError as error:
+            self._starting = (error.detail,)
+            self.failed = error.detail
+            _LOG.error("not ready: %s", error.detail)
+        self.started.set()
+
+    async def readiness(self) -> Readiness:
+        """Return whether requests should be sent here."""
+        if self.draining:
+            return Readiness(ready=False, reasons=("draining",))
+        if self._starting:
+            return Readiness(ready=False, reasons=self._starting)
+        if not await self._segmenter.backend.ready():
+            return Readiness(ready=False, reasons=("the inference server is not ready",))
+        return Readiness(ready=True)
+
+    def drain(self) -> None:
+        """Stop taking new work; what is in flight goes on."""
+        self.draining = True
+
+    async def _open_backend(self) -> None:
+        while True:
+            try:
+                await self._segmenter.backend.start()
+            except BackendUnavailable as error:
+                if self._starting != (error.detail,):
+                    _LOG.warning("waiting for the backend: %s", error.detail)
+                self._starting = (error.detail,)
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    async def _check_models(self) -> None:
+        backend = self._segmenter.backend
+        problems = []
+        for model in await backend.models():
+            recipe = model.recipe
+            self._metrics.model_info.labels(
+                model.name, model.version, recipe.method, recipe.network_sha256
+            ).set(1)
+            problem = await check_golden(backend, self._workers, model)
+            self._metrics.golden_check.labels(model.name, model.version).set(problem is None)
+            if problem:
+                problems.append(problem)
+                _LOG.error("golden check failed: %s", problem)
+        self.model_names = frozenset(model.name for model in await backend.models())
+        await backend.model(self._default_model)  # it must be there
+        self._starting = tuple(problems)

@@ -1,0 +1,153 @@
+"""A request from its bytes to its answer: decode, fit, infer, extract, respond.
+
+Axes: H W image, N batch (1 here).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from service import signature
+from service.backends.base import Backend, CallContext, Model
+from service.domain import Deadline, DecodedImage, ImageLimits, Prediction, Segmentation, Timings
+from service.imaging.decode import decode_image
+from service.imaging.geometry import fit
+from service.postprocess.extract import ExtractOptions, extract
+from service.telemetry.clock import StageClock
+from service.telemetry.metrics import Metrics
+from service.workers import Gate, Workers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is asked of one image.
+
+    Parameters
+    ----------
+    request_id : str
+        Follows the request into logs and to the inference server.
+    deadline : Deadline
+        When the answer stops being of use.
+    model : str
+        Name of the model.
+    version : str, optional
+        Its version; the newest ready one when None.
+    options : ExtractOptions
+        What the caller wants other than the recipe says.
+    headers : mapping of str to str
+        Trace context to pass on.
+    """
+
+    request_id: str
+    deadline: Deadline
+    model: str
+    version: str | None = None
+    options: ExtractOptions = field(default_factory=ExtractOptions)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was found, and what is needed to write it down."""
+
+    job: Job
+    model: Model
+    image: DecodedImage
+    prediction: Prediction
+    segmentation: Segmentation
+
+
+Render = Callable[[Result], bytes]
+"""Writes a result in the format that was asked for; runs on a worker thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A result, its rendering, and what each stage took."""
+
+    result: Result
+    body: bytes
+    timings: Timings
+
+
+class Segmenter:
+    """The whole pipeline over one backend and one pool of workers."""
+
+    def __init__(
+        self, backend: Backend, workers: Workers, gate: Gate, metrics: Metrics, limits: ImageLimits
+    ) -> None:
+        self.backend = backend
+        self.gate = gate
+        self._workers = workers
+        self._metrics = metrics
+        self._limits = limits
+
+    async def segment(self, data: bytes, job: Job, render: Render) -> Reply:
+        """Segment one image.
+
+        Parameters
+        ----------
+        data : bytes
+            The image file.
+        job : Job
+            What is asked of it.
+        render : callable
+            Writes the result as the answer's body.
+
+        Raises
+        ------
+        DiscernError
+            Any of `service.errors` but `ArtefactError`.
+        """
+        clock = StageClock("queue")
+        run = self._workers.run
+        try:
+            async with self.gate.admitted(job.deadline):
+                model = await self.backend.model(job.model, job.version)
+                clock.enter("decode")
+                image = await run(job.deadline, "decode", decode_image, data, self._limits)
+                recipe = model.recipe
+                pixels = fit(
+                    image.pixels, multiple=recipe.size_multiple, buckets=recipe.size_buckets
+                )
+                clock.enter("inference")
+                context = CallContext(job.request_id, job.deadline, job.headers)
+                outputs = await self.backend.infer(pixels[np.newaxis], model, context)
+                clock.enter("postprocess")
+                try:
+                    prediction = to_prediction(outputs.tensors, index=0)
+                    segmentation = await run(
+                        job.deadline, "postprocess", extract, prediction, recipe,
+                        (image.height, image.width), job.options,
+                    )  # fmt: skip
+                    clock.enter("encode")
+                    result = Result(job, model, image, prediction, segmentation)
+                    body = await run(job.deadline, "encode", render, result)
+                finally:
+                    outputs.release()
+        finally:
+            timings = clock.read()
+            self._observe_stages(timings)
+        self._metrics.image_pixels.observe(image.height * image.width)
+        self._metrics.instances.observe(len(segmentation.instances))
+        return Reply(result, body, timings)
+
+    def _observe_stages(self, timings: Timings) -> None:
+        for stage, seconds in timings.stages_s.items():
+            if seconds:
+                self._metrics.stage_duration.labels(stage).observe(seconds)
+
+
+def to_prediction(tensors: Mapping[str, npt.NDArray[Any]], *, index: int) -> Prediction:
+    """Take one image out of a batch of network outputs, without a copy."""
+    own = (signature.EMBEDDING, signature.FOREGROUND)
+    return Prediction(
+        embedding=tensors[signature.EMBEDDING][index],
+        foreground_logits=tensors[signature.FOREGROUND][index],
+        extras={name: array[index] for name, array in tensors.items() if name not in own},
+    )

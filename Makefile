@@ -49,8 +49,22 @@ lint: $(VENV)/.dev type ## check style, types and the import rules
 type: $(VENV)/.dev ## check types
 	@$(BIN)/mypy
 
+PROFILE ?= cpu
+
+image: ## build the gateway's image
+	@docker build --tag discern:0.1.0 .
+
+up: ## start gateway, Triton, Prometheus and Grafana (PROFILE=cpu, gpu or embedded)
+	@docker compose --profile $(PROFILE) up --build --wait
+
+down: ## stop what up started
+	@docker compose --profile '*' down
+
+manifests: $(VENV)/.dev ## write the generated parts of k8s/
+	@$(BIN)/python release/manifests.py
+
 clean: ## remove what the tools left behind, .venv included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist *.egg-info
 
 
-.PHONY: help setup serve test quick coverage fmt lint type clean
+.PHONY: help setup serve test quick coverage fmt lint type image up down manifests clean

@@ -1,0 +1,78 @@
+"""A run on disk: weights, running average, optimizer, place in the run, configuration.
+
+Everything needed to continue to the same numbers is in one file; a file that does not fit the
+configuration is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.config import Config, from_dict
+
+_KEYS = ("config", "model", "average", "optimizer", "step", "elapsed_s", "best", "since_best")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that does not fit."""
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """The state of a run.
+
+    Parameters
+    ----------
+    config : Config
+        The resolved configuration.
+    model, average : dict
+        State of the network being trained, and of its running average (what is exported).
+    optimizer : dict
+        State of the optimizer.
+    step : int
+        Steps done; all randomness follows from it and the seed.
+    elapsed_s : float
+        Time spent in training so far.
+    best : float
+        Best validation score so far.
+    since_best : int
+        Validations since then.
+    """
+
+    config: Config
+    model: dict[str, Any]
+    average: dict[str, Any]
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    step: int = 0
+    elapsed_s: float = 0.0
+    best: float = -1.0
+    since_best: int = 0
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write the file as a whole or not at all: a run killed here keeps its last state."""
+    state = {key: getattr(checkpoint, key) for key in _KEYS}
+    state["config"] = checkpoint.config.to_dict()
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    os.replace(part, path)  # noqa: PTH105 - the same on every platform
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a file written by `save`.
+
+    Raises
+    ------
+    CheckpointError
+        If keys are missing or unknown.
+    """
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or set(state) != set(_KEYS):
+        found = sorted(state) if isinstance(state, dict) else type(state).__name__
+        raise CheckpointError(f"{path}: holds {found}, expected {sorted(_KEYS)}")
+    return Checkpoint(**{**state, "config": from_dict(state["config"])})

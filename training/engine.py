@@ -1,0 +1,380 @@
+"""Train and evaluate: plain functions, readable from top to bottom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from service import signature
+from service.domain import Prediction
+from training import checkpoint as checkpoints
+from training.checkpoint import Checkpoint
+from training.config import Config
+from training.data.dataset import Dataset, Sample
+from training.data.transforms import pad_to_multiple, train_crop
+from training.losses.targets import Targets
+from training.losses.total import losses
+from training.metrics.dice import count_difference, foreground_dice, symmetric_best_dice
+from training.metrics.matching import Matching, match, overlap, pooled
+from training.models.unet import UNet
+
+THRESHOLDS: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9)
+"""IoU thresholds of the report."""
+
+
+class NotFinite(RuntimeError):
+    """The loss is NaN or infinite; the batch was saved."""
+
+
+class Reporter(Protocol):
+    """Who is told how a run goes."""
+
+    def on_step(self, state: Checkpoint, fraction: float, terms: Mapping[str, float]) -> None:
+        """Receive the loss terms of a step; `fraction` of the run is done."""
+
+    def on_validation(self, state: Checkpoint, score: Score, *, best: bool) -> None:
+        """Receive the validation result."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageScore:
+    """One image's result.
+
+    Parameters
+    ----------
+    name : str
+        Its id.
+    matchings : dict of float to Matching
+        By threshold.
+    panoptic : Matching
+        At IoU above 0.5, strictly.
+    sbd, fbd : float
+        Symmetric best Dice and foreground Dice.
+    dic : int
+        Predicted minus true count.
+    """
+
+    name: str
+    matchings: dict[float, Matching]
+    panoptic: Matching
+    sbd: float
+    fbd: float
+    dic: int
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The result over a data set."""
+
+    images: tuple[ImageScore, ...] = field(default=())
+
+    def ap(self, threshold: float) -> float:
+        """Mean over images of TP / (TP + FP + FN)."""
+        return float(np.mean([image.matchings[threshold].ap for image in self.images]))
+
+    def pooled(self, threshold: float) -> Matching:
+        """TP, FP, FN summed over images."""
+        return pooled(image.matchings[threshold] for image in self.images)
+
+    @property
+    def mean_ap(self) -> float:
+        """Mean of `ap` over the thresholds."""
+        return float(np.mean([self.ap(threshold) for threshold in THRESHOLDS]))
+
+    @property
+    def sbd(self) -> float:
+        """Mean symmetric best Dice."""
+        return float(np.mean([image.sbd for image in self.images]))
+
+    @property
+    def fbd(self) -> float:
+        """Mean foreground Dice."""
+        return float(np.mean([image.fbd for image in self.images]))
+
+    @property
+    def abs_dic(self) -> float:
+        """Mean absolute difference in count (LSC's definition)."""
+        return float(np.mean([abs(image.dic) for image in self.images]))
+
+    @property
+    def pq(self) -> float:
+        """Panoptic quality, pooled over images."""
+        return pooled(image.panoptic for image in self.images).panoptic_quality
+
+
+def build_model(config: Config) -> UNet:
+    """Build the network with weights that follow from the seed."""
+    torch.manual_seed(config.seed)
+    return UNet(config.model)
+
+
+def train(
+    config: Config, train_set: Dataset, val_set: Dataset, folder: Path, reporter: Reporter
+) -> Checkpoint:
+    """Run an experiment, or continue it where ``folder/last.pt`` exists.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment.
+    train_set, val_set : Dataset
+        Checked before.
+    folder : Path
+        Receives ``last.pt`` and ``best.pt``.
+    reporter : Reporter
+        Is told of every step and validation.
+
+    Raises
+    ------
+    NotFinite
+        If the loss is NaN or infinite; the batch lies in ``folder/not-finite.pt``.
+    """
+    model = build_model(config).to(memory_format=torch.channels_last)
+    average = build_model(config)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), config.optim.learning_rate, weight_decay=config.optim.weight_decay
+    )
+    state = _restore(folder / "last.pt", config, model, average, optimizer)
+    started, validated_s, validated_step = time.monotonic(), state.elapsed_s, state.step
+    saved_s = state.elapsed_s
+    before_s = state.elapsed_s
+    while (fraction := _fraction(state, config)) < 1 and not _exhausted(state, config):
+        terms = _step(model, optimizer, train_set, state, config, fraction, folder)
+        state.step += 1
+        _follow(average, model, decay=min(config.optim.ema, (1 + state.step) / (10 + state.step)))
+        state.elapsed_s = before_s + time.monotonic() - started
+        reporter.on_step(state, fraction, terms)
+        if _due(state, config, validated_s, validated_step):
+            _validate(average, val_set, state, config, folder, reporter)
+            _snapshot(folder, state, model, average, optimizer)
+            validated_s, validated_step = state.elapsed_s, state.step
+        elif state.elapsed_s - saved_s >= config.optim.save_every_s:
+            _snapshot(folder, state, model, average, optimizer)
+            saved_s = state.elapsed_s
+    if state.step > validated_step or state.best < 0:
+        _validate(average, val_set, state, config, folder, reporter)
+    _snapshot(folder, state, model, average, optimizer)
+    return state
+
+
+def evaluate(
+    model: nn.Module, dataset: Dataset, config: Config, *, bfloat16: bool = False
+) -> Score:
+    """Decode every image with the code that serves, and score it."""
+    return Score(
+        tuple(
+            score_image(sample, decode(predict(model, sample, config, bfloat16=bfloat16), config))
+            for sample in samples(dataset)
+        )
+    )
+
+
+def samples(dataset: Dataset) -> Iterator[Sample]:
+    """Go through a data set in order."""
+    return (dataset[index] for index in range(len(dataset)))
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, sample: Sample, config: Config, *, bfloat16: bool = False
+) -> Prediction:
+    """Run the network on one image, as the gateway would: padded, outputs in half precision."""
+    model.eval()
+    padded = pad_to_multiple(sample.image, config.model.size_multiple)
+    image = torch.from_numpy(padded).permute(2, 0, 1)[None].float()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        outputs = model(image)
+    arrays = {name: value[0].half().numpy() for name, value in outputs.items()}
+    return Prediction(
+        embedding=arrays.pop(signature.EMBEDDING),
+        foreground_logits=arrays.pop(signature.FOREGROUND),
+        extras=arrays,
+    )
+
+
+def decode(prediction: Prediction, config: Config) -> npt.NDArray[np.int32]:
+    """Turn a prediction into labels (stand-in until the serving kernel)."""
+    foreground = prediction.foreground_logits[0].astype(np.float32) > 0
+    stride = config.model.embedding_stride
+    embedding = prediction.embedding.astype(np.float32)
+    embedding = embedding.repeat(stride, 1).repeat(stride, 2)
+    x = embedding[:, foreground].T
+    b = config.decode.settings.get("bandwidth", 1.5)
+    labels = np.zeros(len(x), np.int32)
+    free = np.ones(len(x), bool)
+    k = 0
+    while free.any():
+        index = np.flatnonzero(free)
+        m = x[index[0]]
+        for _ in range(30):
+            sel = np.square(x[index] - m).sum(1) < b * b
+            new = x[index[sel]].mean(0) if sel.any() else m
+            if np.abs(new - m).max() < 1e-3:
+                break
+            m = new
+        chosen = index[sel]
+        if len(chosen) >= 10:
+            k += 1
+            labels[chosen] = k
+        free[chosen] = False
+        free[index[0]] = False
+    out = np.zeros(foreground.shape, np.int32)
+    out[foreground] = labels
+    return out
+
+
+def score_image(sample: Sample, labels: npt.NDArray[np.int32]) -> ImageScore:
+    """Compare a label image with the truth; padding is cut off first."""
+    height, width = sample.labels.shape
+    pair = overlap(sample.labels, labels[:height, :width])
+    return ImageScore(
+        name=sample.name,
+        matchings={threshold: match(pair, threshold) for threshold in THRESHOLDS},
+        panoptic=match(pair, 0.5, strict=True),
+        sbd=symmetric_best_dice(pair),
+        fbd=foreground_dice(pair),
+        dic=count_difference(pair),
+    )
+
+
+def batch_at(dataset: Dataset, config: Config, step: int) -> tuple[Tensor, Tensor]:
+    """Draw the batch of a step: all randomness follows from seed and step, so a run can resume.
+
+    Returns
+    -------
+    images : (B, 3, H, W) float32
+        In 0..255.
+    labels : (B, H, W) int64
+        As `training.data.transforms.train_crop` gives them.
+    """
+    images, labels = [], []
+    for slot in range(config.optim.batch):
+        rng = np.random.default_rng([config.seed, step, slot])
+        image, truth = train_crop(dataset[int(rng.integers(len(dataset)))], rng, config.augment)
+        images.append(image)
+        labels.append(truth)
+    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+    return stacked, torch.from_numpy(np.stack(labels)).long()
+
+
+def _step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    dataset: Dataset,
+    state: Checkpoint,
+    config: Config,
+    fraction: float,
+    folder: Path,
+) -> dict[str, float]:
+    model.train()
+    rate = _learning_rate(state.step, fraction, config)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    for part in range(config.optim.accumulate):
+        images, labels = batch_at(
+            dataset, config, state.step * config.optim.accumulate + part
+        )
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.optim.bfloat16):
+            outputs = model(images)
+        terms = losses(outputs, Targets(labels), config.loss)
+        if not torch.isfinite(terms["total"]):
+            path = folder / "not-finite.pt"
+            torch.save({"images": images, "labels": labels, "step": state.step}, path)
+            raise NotFinite(f"step {state.step}: the loss is not finite; the batch is in {path}")
+        (terms["total"] / config.optim.accumulate).backward()
+    nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip)
+    optimizer.step()
+    return {name: float(value.detach()) for name, value in terms.items()} | {"rate": rate}
+
+
+def _learning_rate(step: int, fraction: float, config: Config) -> float:
+    warm = min(1.0, (step + 1) / max(config.optim.warmup_steps, 1))
+    return float(config.optim.learning_rate * warm * (0.5 + 0.5 * np.cos(np.pi * fraction)))
+
+
+def _fraction(state: Checkpoint, config: Config) -> float:
+    done = state.step / config.optim.steps
+    if config.optim.max_minutes > 0:
+        done = max(done, state.elapsed_s / (60 * config.optim.max_minutes))
+    return done
+
+
+def _exhausted(state: Checkpoint, config: Config) -> bool:
+    return 0 < config.optim.patience <= state.since_best
+
+
+def _due(state: Checkpoint, config: Config, validated_s: float, validated_step: int) -> bool:
+    every_s, every_steps = config.optim.validate_every_s, config.optim.validate_every_steps
+    return (every_s > 0 and state.elapsed_s - validated_s >= every_s) or (
+        every_steps > 0 and state.step - validated_step >= every_steps
+    )
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, model: nn.Module, *, decay: float) -> None:
+    """Move the running average; counters are copied."""
+    for kept, new in zip(_tensors(average), _tensors(model), strict=True):
+        if kept.dtype.is_floating_point:
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)
+
+
+def _tensors(model: nn.Module) -> Sequence[Tensor]:
+    return list(model.state_dict().values())
+
+
+def _validate(
+    average: nn.Module,
+    val_set: Dataset,
+    state: Checkpoint,
+    config: Config,
+    folder: Path,
+    reporter: Reporter,
+) -> None:
+    score = evaluate(average, val_set, config, bfloat16=config.optim.bfloat16)
+    best = score.mean_ap > state.best
+    state.since_best = 0 if best else state.since_best + 1
+    if best:
+        state.best = score.mean_ap
+        state.average = average.state_dict()
+        checkpoints.save(folder / "best.pt", state)
+    reporter.on_validation(state, score, best=best)
+
+
+def _snapshot(
+    folder: Path,
+    state: Checkpoint,
+    model: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    state.model, state.average = model.state_dict(), average.state_dict()
+    state.optimizer = optimizer.state_dict()
+    checkpoints.save(folder / "last.pt", state)
+
+
+def _restore(
+    path: Path,
+    config: Config,
+    model: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> Checkpoint:
+    if not path.is_file():
+        return Checkpoint(config, model.state_dict(), average.state_dict())
+    state = checkpoints.load(path)
+    model.load_state_dict(state.model)
+    average.load_state_dict(state.average)
+    optimizer.load_state_dict(state.optimizer)
+    state.config = config
+    return state

@@ -1,0 +1,1 @@
+"""Losses: one file each, every term returned by name."""

@@ -1,0 +1,92 @@
+"""Sums over instances without a loop over instances.
+
+Axes: B images, C most instances in one image, P foreground pixels of the batch, D embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """The instance pixels of a batch, and which instance each belongs to.
+
+    Parameters
+    ----------
+    pixels : (P, D) float
+        Embeddings of instance pixels.
+    index : (P,) int64
+        ``b * C + k`` of the instance, k counting from 0 within the image.
+    flat : (P,) int64
+        Position of the pixel in the flattened batch, ``b * H * W + y * W + x``.
+    counts : (B, C) float
+        Pixels per instance, 0 where an image has fewer than C instances.
+    """
+
+    pixels: Tensor
+    index: Tensor
+    flat: Tensor
+    counts: Tensor
+
+    @property
+    def valid(self) -> Tensor:
+        """(B, C) bool: instances that exist."""
+        return self.counts > 0
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum per-pixel values (P, ...) over each instance, giving (B, C, ...)."""
+        batch, most = self.counts.shape
+        shape = (batch * most, *values.shape[1:])
+        sums = values.new_zeros(shape).index_add(0, self.index, values)
+        return sums.view(batch, most, *values.shape[1:])
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Average per-pixel values (P, ...) over each instance, giving (B, C, ...)."""
+        total = self.total(values)
+        counts = self.counts.clamp_min(1).to(values.dtype)
+        return total / counts.view(*counts.shape, *([1] * (values.dim() - 1)))
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Hand per-instance values (B, C, ...) back to the pixels, giving (P, ...)."""
+        return values.flatten(0, 1).index_select(0, self.index)
+
+
+def segment(embedding: Tensor, labels: Tensor) -> Segments:
+    """Gather the instance pixels of a batch.
+
+    Parameters
+    ----------
+    embedding : (B, D, H, W) float
+        Pixel vectors.
+    labels : (B, H, W) int64
+        Positive values are instances; all others are left out. Ids need not be consecutive.
+    """
+    batch, dimensions = embedding.shape[:2]
+    if labels.shape != (batch, *embedding.shape[2:]):
+        raise ValueError(f"labels {tuple(labels.shape)} for embedding {tuple(embedding.shape)}")
+    flat = labels.flatten()
+    where = torch.nonzero(flat > 0).squeeze(1)
+    per_image = labels[0].numel()
+    image = torch.div(where, max(per_image, 1), rounding_mode="floor")
+    index, most = _number(image, flat[where])
+    rows = embedding.permute(0, 2, 3, 1).reshape(-1, dimensions)
+    counts = torch.bincount(index, minlength=batch * most).view(batch, most)
+    return Segments(rows.index_select(0, where), index, where, counts)
+
+
+def _number(image: Tensor, ids: Tensor) -> tuple[Tensor, int]:
+    """Number instances 0..C-1 within each image, in ascending order of their ids."""
+    if ids.numel() == 0:
+        return ids, 1
+    stretch = int(ids.max()) + 1
+    keys, inverse = torch.unique(image * stretch + ids, return_inverse=True)
+    owner = torch.div(keys, stretch, rounding_mode="floor")
+    per_image = torch.bincount(owner)
+    first = per_image.cumsum(0) - per_image
+    rank = torch.arange(keys.numel(), device=keys.device) - first[owner]
+    most = int(per_image.max())
+    return (owner * most + rank)[inverse], most

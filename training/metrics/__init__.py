@@ -1,0 +1,1 @@
+"""Metrics of instance segmentation, as the papers define them."""

@@ -1,0 +1,65 @@
+"""Output heads: from trunk features to embedding and foreground maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.models.normalise import pixel_index
+
+
+def conv_block(inputs: int, outputs: int) -> nn.Sequential:
+    """3 x 3 convolution, batch normalisation, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Head(nn.Module):
+    """A block and a 1 x 1 convolution, then channels unfold into pixels.
+
+    Nothing follows the convolution: an activation after an embedding collapses it (METHODS 6).
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Channels.
+    upscale : int
+        Each feature pixel unfolds into ``upscale x upscale`` output pixels.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, upscale: int) -> None:
+        super().__init__()
+        self.block = conv_block(inputs, inputs)
+        self.project = nn.Conv2d(inputs, outputs * upscale**2, 1)
+        self.upscale = upscale
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, inputs, h, w) to float32 (N, outputs, h * upscale, w * upscale)."""
+        return functional.pixel_shuffle(self.project(self.block(features)).float(), self.upscale)
+
+
+def add_position(embedding: Tensor, *, position_px: float, stride: int) -> Tensor:
+    """Add each pixel's row and column, in units of `position_px`, to the first two dimensions.
+
+    Parameters
+    ----------
+    embedding : (N, E, h, w)
+        What the head gave: offsets, in its first two dimensions.
+    position_px : float
+        Pixels per unit of the embedding.
+    stride : int
+        Pixels per embedding vector.
+
+    References
+    ----------
+    Semi-convolutional operators, Novotny et al. 2018.
+    """
+    row, column = pixel_index(embedding)
+    # The middle of the block of pixels that one vector stands for.
+    offset, unit = (stride - 1) / 2, stride / position_px
+    position = torch.cat([row, column], dim=1) * unit + offset / position_px
+    return torch.cat([embedding[:, :2] + position, embedding[:, 2:]], dim=1)

@@ -35,6 +35,15 @@ test: $(VENV)/.dev ## run the whole suite
 quick: $(VENV)/.dev ## run the suite without its slow part
 	@$(BIN)/python -m pytest -m 'not slow and not triton'
 
+triton-install: $(VENV)/.dev ## fetch a Triton server for this machine's CPU into .triton/ (55 MB, once)
+	@$(BIN)/python -m tests.triton_server.install
+
+triton: triton-install ## start Triton on 127.0.0.1:18001 with the shipped models
+	@$(BIN)/python -m tests.triton_server.server model_repository
+
+contract: triton-install ## run the contract suite against the embedded backend and the real Triton
+	@$(BIN)/python -m pytest tests/contract
+
 coverage: $(VENV)/.dev ## run the suite and report coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term
 
@@ -67,4 +76,4 @@ clean: ## remove what the tools left behind, .venv included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist *.egg-info
 
 
-.PHONY: help setup serve test quick coverage fmt lint type image up down manifests clean
+.PHONY: help setup serve test quick triton-install triton contract coverage fmt lint type image up down manifests clean

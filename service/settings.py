@@ -33,6 +33,20 @@ class Settings(BaseSettings):
         description="Triton gRPC addresses, comma separated (`host:8001`); empty runs the network "
         "in this process.",
     )
+    triton_wait_ms: int = Field(
+        3_000,
+        ge=0,
+        description="How long a request waits for a Triton server when none is connected, in "
+        "milliseconds.",
+    )
+    triton_shared_memory: bool = Field(
+        False,
+        description="Hand tensors to Triton through shared memory; it must run on this host, as "
+        "the same user, with the same `/dev/shm`.",
+    )
+    triton_shared_memory_bytes: int = Field(
+        512 * 2**20, ge=2**20, description="Shared memory for tensors at most, in bytes."
+    )
 
     workers: int = Field(
         0, ge=0, le=256, description="Post-processing threads; 0 means one per core."

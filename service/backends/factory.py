@@ -15,7 +15,13 @@ def create_backend(settings: Settings) -> Backend:
     if settings.triton_url:
         from service.backends.triton import TritonBackend
 
-        return TritonBackend(settings.triton_url.split(","))
+        return TritonBackend(
+            settings.triton_url.split(","),
+            wait_s=settings.triton_wait_ms / 1000,
+            shared_memory_bytes=(
+                settings.triton_shared_memory_bytes if settings.triton_shared_memory else 0
+            ),
+        )
     from service.backends.embedded import EmbeddedBackend
 
     return EmbeddedBackend(

@@ -1,0 +1,137 @@
+"""What the servers have: asked for, remembered for a moment, asked again when it proves wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tritonclient.grpc import service_pb2
+
+from service.backends.base import Model
+from service.backends.model_config import model_from_config
+from service.backends.triton_servers import CONTROL_TIMEOUT_S, Server, Servers
+from service.domain import Deadline
+from service.errors import ArtefactError, ModelNotFound
+
+FRESH_S: Final = 2.0
+"""How long an answer of the servers is believed."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model version as a server describes it.
+
+    Parameters
+    ----------
+    model : Model
+        What the pipeline needs to know.
+    channels : mapping of str to int
+        Maps per image of every output; -1 where the configuration leaves it open.
+    """
+
+    model: Model
+    channels: Mapping[str, int]
+
+
+class Catalogue:
+    """Every model version that is ready.
+
+    Parameters
+    ----------
+    servers : Servers
+        Any of them is asked: they are copies of one another.
+    """
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._served: dict[tuple[str, str], Served] = {}
+        self._read_at_s = float("-inf")
+        self._reading = asyncio.Lock()
+        self._refused: set[str] = set()
+
+    def forget(self) -> None:
+        """Ask again at the next occasion."""
+        self._read_at_s = float("-inf")
+
+    async def models(self) -> Sequence[Model]:
+        """Return every model version that is ready, as the servers say now."""
+        self.forget()
+        await self._refresh()
+        return [served.model for _, served in sorted(self._served.items())]
+
+    async def find(self, name: str, version: str | None) -> Served:
+        """Return one model version, the newest when `version` is None.
+
+        Raises
+        ------
+        ModelNotFound
+            If there is none of that name and version.
+        BackendUnavailable
+            If no server answers, and none ever has.
+        """
+        # What is known holds while no server is there to ask: the call itself will tell.
+        if not self._served or (not self._is_fresh() and self._servers.connected()):
+            await self._refresh()
+        found = self._lookup(name, version)
+        if found is None and not self._is_fresh(within_s=0.1):
+            self.forget()
+            await self._refresh()
+            found = self._lookup(name, version)
+        if found is None:
+            known = ", ".join(sorted({name for name, _ in self._served})) or "none"
+            wanted = f"{name!r}" if version is None else f"{name!r} version {version!r}"
+            raise ModelNotFound(f"there is no model {wanted}; models here: {known}")
+        return found
+
+    def _is_fresh(self, *, within_s: float = FRESH_S) -> bool:
+        return time.monotonic() - self._read_at_s < within_s
+
+    def _lookup(self, name: str, version: str | None) -> Served | None:
+        if version is not None:
+            return self._served.get((name, version))
+        versions = [key for key in self._served if key[0] == name]
+        return self._served[max(versions, key=lambda key: int(key[1]))] if versions else None
+
+    async def _refresh(self) -> None:
+        async with self._reading:
+            if not self._is_fresh():
+                self._served = await self._servers.call(
+                    Deadline.after(CONTROL_TIMEOUT_S), self._read
+                )
+                self._read_at_s = time.monotonic()
+
+    async def _read(self, server: Server) -> dict[tuple[str, str], Served]:
+        index = await server.stub.RepositoryIndex(
+            service_pb2.RepositoryIndexRequest(ready=True), timeout=CONTROL_TIMEOUT_S
+        )
+        asked = [(entry.name, entry.version) for entry in index.models if entry.version]
+        configs = [
+            await server.stub.ModelConfig(
+                service_pb2.ModelConfigRequest(name=name, version=version),
+                timeout=CONTROL_TIMEOUT_S,
+            )
+            for name, version in asked
+        ]
+        served = {}
+        for (name, version), reply in zip(asked, configs, strict=True):
+            entry = self._describe(reply.config, version)
+            if entry is not None:
+                served[name, version] = entry
+        return served
+
+    def _describe(self, config: Any, version: str) -> Served | None:
+        """Return a model as we need it; None for one that is not ours to serve."""
+        try:
+            model = model_from_config(config, version)
+        except ArtefactError as error:
+            if config.name not in self._refused:  # said once, not every few seconds
+                _log.warning("model left out: %s", error.detail)
+                self._refused.add(config.name)
+            return None
+        return Served(model, {output.name: int(output.dims[0]) for output in config.output})

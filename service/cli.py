@@ -64,9 +64,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(settings: Settings) -> int:
     configure_logging(settings.log_level, settings.log_format)
-    server = create_server(create_app(settings), settings)
+    app = create_app(settings)
+    server = create_server(app, settings, on_ready=_announce)
     server.run()
-    return 0 if server.started else 1
+    return 0 if server.started and not app.state.gateway.lifecycle.failed else 1
+
+
+def _announce(address: str) -> None:
+    print(
+        f"Discern is ready at {address}  (API: {address}/docs)\n"
+        f"Try it: curl -F image=@examples/nuclei-256.png '{address}/segment'",
+        flush=True,
+    )
 
 
 def _segment(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -22,16 +23,21 @@ class DrainingServer(uvicorn.Server):
     A second signal leaves at once.
     """
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+    def __init__(
+        self, config: uvicorn.Config, gateway: Gateway, on_ready: Callable[[str], None]
+    ) -> None:
         super().__init__(config)
         self._gateway = gateway
+        self._on_ready = on_ready
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._draining: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []  # the loop itself keeps only weak references
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, then say where once the gateway is ready."""
+        """Begin to listen, and say where once the gateway is ready."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        if not self.should_exit:
+            self._tasks.append(asyncio.create_task(self._announce()))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; leave at once when that has begun already."""
@@ -42,7 +48,16 @@ class DrainingServer(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._start_draining)
 
     def _start_draining(self) -> None:
-        self._draining = asyncio.create_task(self._drain())
+        self._tasks.append(asyncio.create_task(self._drain()))
+
+    async def _announce(self) -> None:
+        lifecycle = self._gateway.lifecycle
+        await lifecycle.started.wait()
+        if lifecycle.failed:
+            self.should_exit = True
+            return
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        self._on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
     async def _drain(self) -> None:
         gate = self._gateway.segmenter.gate
@@ -55,8 +70,20 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-def create_server(app: FastAPI, settings: Settings) -> DrainingServer:
-    """Return a server for `app`, not yet running."""
+def create_server(
+    app: FastAPI, settings: Settings, *, on_ready: Callable[[str], None]
+) -> DrainingServer:
+    """Return a server for `app`, not yet running.
+
+    Parameters
+    ----------
+    app : FastAPI
+        From `service.app.create_app`.
+    settings : Settings
+        Where to listen, how long to drain.
+    on_ready : callable
+        Called once with the server's address, when requests will be answered.
+    """
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -67,4 +94,4 @@ def create_server(app: FastAPI, settings: Settings) -> DrainingServer:
         timeout_keep_alive=65,  # longer than common load balancers keep theirs
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
     )
-    return DrainingServer(config, app.state.gateway)
+    return DrainingServer(config, app.state.gateway, on_ready)

@@ -104,7 +104,11 @@ def _widen(value: Any) -> Any:
             return -number if value & 0x8000 else number
 
         return half
-    return lambda value: value
+
+    def as_it_is(value: Any) -> Any:
+        return value
+
+    return as_it_is
 
 
 @kernel

@@ -1,0 +1,156 @@
+"""Every pixel to its nearest centre, exactly, without measuring most distances.
+
+A pixel nearer to a centre than half that centre's gap to the next one can have no nearer centre
+(triangle inequality). Neighbouring pixels mostly share their centre, so a run of them is tried
+against one centre at a time; only pixels that fail are searched for.
+
+Axes: E embedding, H W image, K centres.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from service.compiled import kernel
+from service.postprocess.planes import CHUNK, Planes, load
+from service.postprocess.seeds import FAR, Bool, Float32, Int32, nearest
+
+STRAY = -1
+"""Label of a foreground pixel that is near to no centre."""
+
+
+@kernel
+def half_gaps2(centres: Float32, radius2: float) -> Float32:
+    """Return per centre the square of half the way to its nearest fellow, at most the radius."""
+    size, count = centres.shape
+    gaps2 = np.empty(count, np.float32)
+    work = np.empty(count, np.float32)
+    for k in range(count):
+        work[:] = np.float32(0.0)
+        for e in range(size):
+            value = centres[e, k]
+            row = centres[e]
+            for i in range(count):
+                gap = row[i] - value
+                work[i] += gap * gap
+        work[k] = FAR
+        gaps2[k] = min(np.float32(0.25) * work.min(), radius2)
+    return gaps2
+
+
+@kernel
+def assign(
+    planes: Planes, foreground: Bool, centres: Float32, radius2: float, labels: Int32
+) -> Float32:
+    """Write 1 + the nearest centre within the radius, `STRAY`, or 0; return squared distances.
+
+    Pixels that are not foreground, or have no finite position, get 0.
+    """
+    height, width = foreground.shape
+    size, count = centres.shape
+    gaps2 = half_gaps2(centres, radius2)
+    distances2 = np.empty((height, width), np.float32)
+    chunk = np.empty((size, CHUNK), np.float32)
+    d2 = np.empty(CHUNK, np.float32)
+    vector = np.empty(size, np.float32)
+    work = np.empty(max(count, 1), np.float32)
+    tried = np.full(max(count, 1), -1, np.int64)
+    turn = -1
+    pending = STRAY - 1
+    recent = 0
+    for y in range(height):
+        for x in range(0, width, CHUNK):
+            n = min(CHUNK, width - x)
+            here = labels[y, x : x + n]
+            close = distances2[y, x : x + n]
+            gate = foreground[y, x : x + n]
+            left = 0
+            for p in range(n):
+                here[p] = pending if gate[p] else 0
+                left += gate[p]
+            if left == 0:
+                continue
+            load(planes, y, x, n, chunk)
+            turn += 1
+            p = 0
+            while True:
+                while p < n and here[p] != pending:
+                    p += 1
+                if p == n:
+                    break
+                k = -1
+                above = labels[y - 1, x + p] if y > 0 else 0
+                if above > 0 and tried[above - 1] != turn:
+                    k = above - 1
+                elif recent > 0 and tried[recent - 1] != turn:
+                    k = recent - 1
+                else:
+                    for e in range(size):
+                        vector[e] = chunk[e, p]
+                    k, best2 = nearest(vector, centres, count, work)
+                    if best2 <= radius2:
+                        here[p] = k + 1
+                        close[p] = best2
+                    else:
+                        norm = np.float32(0.0)
+                        for e in range(size):
+                            norm += vector[e] * vector[e]
+                        here[p] = STRAY if norm < FAR else 0
+                        continue
+                    if tried[k] == turn:
+                        continue
+                tried[k] = turn
+                d2[:n] = np.float32(0.0)
+                for e in range(size):
+                    value = centres[e, k]
+                    row = chunk[e]
+                    for q in range(n):
+                        gap = row[q] - value
+                        d2[q] += gap * gap
+                bound = gaps2[k]
+                for q in range(n):
+                    hit = here[q] == pending and d2[q] < bound
+                    here[q] = k + 1 if hit else here[q]
+                    close[q] = d2[q] if hit else close[q]
+                recent = k + 1
+    return distances2
+
+
+@kernel
+def settle(
+    planes: Planes,
+    labels: Int32,
+    distances2: Float32,
+    centres: Float32,
+    keep: Bool,
+    reach2: float,
+) -> None:
+    """Give strays and the pixels of dropped centres to the nearest kept one within reach, else 0.
+
+    `keep` has one entry per centre; `centres` are all of them.
+    """
+    height, width = labels.shape
+    size, count = centres.shape
+    kept = np.empty((size, count), np.float32)
+    names = np.empty(count, np.int32)
+    total = 0
+    for k in range(count):
+        if keep[k]:
+            for e in range(size):
+                kept[e, total] = centres[e, k]
+            names[total] = k + 1
+            total += 1
+    work = np.empty(max(count, 1), np.float32)
+    cell = np.empty((size, 1), np.float32)
+    vector = np.empty(size, np.float32)
+    for y in range(height):
+        for x in range(width):
+            label = labels[y, x]
+            if label == 0 or (label > 0 and keep[label - 1]):
+                continue
+            load(planes, y, x, 1, cell)
+            for e in range(size):
+                vector[e] = cell[e, 0]
+            k, best2 = nearest(vector, kept, total, work)
+            labels[y, x] = names[k] if best2 <= reach2 else 0
+            distances2[y, x] = best2

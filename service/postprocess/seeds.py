@@ -1,0 +1,196 @@
+"""Centres of clusters: leaders on a sample of the pixels, moved by mean shift, merged.
+
+Axes: E embedding, S samples, K centres. Vectors are kept plane by plane, ``[E, S]`` and ``[E, K]``,
+so that the inner loops run along samples or centres.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from service.compiled import kernel
+from service.postprocess.planes import Planes, load
+
+Float32 = npt.NDArray[np.float32]
+Int32 = npt.NDArray[np.int32]
+Bool = npt.NDArray[np.bool_]
+
+FAR = np.float32(1e30)
+"""Squared distances at or above this, NaN included, belong to pixels without a position."""
+
+
+@kernel
+def gather(planes: Planes, foreground: Bool, step: int, offset: int) -> tuple[Float32, Int32]:
+    """Return vectors ``[E, S]`` of the foreground on a lattice, and its grid of sample numbers.
+
+    The grid holds -1 where there is no sample. Every other row of the lattice is shifted by half a
+    step, so that narrow upright objects are met too.
+    """
+    height, width = foreground.shape
+    rows = (height + step - 1 - offset % step) // step if height > offset % step else 0
+    columns = (width + step - 1) // step
+    grid = np.full((rows, columns), -1, np.int32)
+    samples = np.empty((planes.size, rows * columns), np.float32)
+    count = 0
+    vector = np.empty((planes.size, 1), np.float32)
+    for j in range(rows):
+        y = offset % step + j * step
+        shift = (offset // step + (step // 2) * (j % 2)) % step
+        for i in range(columns):
+            x = shift + i * step
+            if x >= width or not foreground[y, x]:
+                continue
+            load(planes, y, x, 1, vector)
+            norm = np.float32(0.0)
+            for e in range(planes.size):
+                norm += vector[e, 0] * vector[e, 0]
+            if not norm < FAR:
+                continue
+            for e in range(planes.size):
+                samples[e, count] = vector[e, 0]
+            grid[j, i] = count
+            count += 1
+    return samples[:, :count].copy(), grid
+
+
+@kernel
+def nearest(vector: Float32, centres: Float32, count: int, work: Float32) -> tuple[int, float]:
+    """Return the nearest of the first `count` centres (the first on a tie), and its distance².
+
+    `work` is scratch space for `count` numbers; the answer is (-1, FAR) without centres.
+    """
+    work[:count] = np.float32(0.0)
+    for e in range(centres.shape[0]):
+        value = vector[e]
+        row = centres[e]
+        for k in range(count):
+            gap = row[k] - value
+            work[k] += gap * gap
+    best, best2 = -1, FAR
+    for k in range(count):
+        if work[k] < best2:
+            best, best2 = k, work[k]
+    return best, best2
+
+
+@kernel
+def lead(samples: Float32, grid: Int32, radius2: float) -> tuple[Float32, Int32]:
+    """Open a centre at every sample that no centre is near to; return centres and owners.
+
+    A centre is the running mean of its samples. Neighbours in the image are asked first, so that
+    the search over all centres is left for the first rows of each object.
+    """
+    size, total = samples.shape
+    centres = np.empty((size, 64), np.float32)
+    members = np.empty(64, np.int32)
+    work = np.empty(64, np.float32)
+    owners = np.empty(total, np.int32)
+    vector = np.empty(size, np.float32)
+    count = 0
+    rows, columns = grid.shape
+    for j in range(rows):
+        for i in range(columns):
+            s = grid[j, i]
+            if s < 0:
+                continue
+            for e in range(size):
+                vector[e] = samples[e, s]
+            owner = -1
+            for n in range(4):
+                v = j if n == 0 else j - 1
+                u = i - 1 if n == 0 else i + n - 2
+                if v < 0 or u < 0 or u >= columns or grid[v, u] < 0:
+                    continue
+                k = owners[grid[v, u]]
+                d2 = np.float32(0.0)
+                for e in range(size):
+                    gap = centres[e, k] - vector[e]
+                    d2 += gap * gap
+                if d2 <= radius2:
+                    owner = k
+                    break
+            if owner < 0:
+                owner, d2 = nearest(vector, centres, count, work)
+                if owner >= 0 and not d2 <= radius2:
+                    owner = -1
+            if owner < 0:
+                if count == members.size:
+                    centres = _wider(centres)
+                    members = np.concatenate((members, members))
+                    work = np.concatenate((work, work))
+                owner = count
+                members[owner] = 0
+                for e in range(size):
+                    centres[e, owner] = vector[e]
+                count += 1
+            owners[s] = owner
+            members[owner] += 1
+            weight = np.float32(1.0) / np.float32(members[owner])
+            for e in range(size):
+                centres[e, owner] += (vector[e] - centres[e, owner]) * weight
+    return centres[:, :count].copy(), owners
+
+
+@kernel
+def _wider(centres: Float32) -> Float32:
+    """Return a copy with room for twice as many centres."""
+    wide = np.empty((centres.shape[0], 2 * centres.shape[1]), np.float32)
+    wide[:, : centres.shape[1]] = centres
+    return wide
+
+
+@kernel
+def shift(samples: Float32, centres: Float32, radius2: float, rounds: int) -> Int32:
+    """Move each centre to the mean of the samples around it until it rests; return the counts."""
+    size, total = samples.shape
+    count = centres.shape[1]
+    support = np.zeros(count, np.int32)
+    d2 = np.empty(total, np.float32)
+    mean = np.empty(size, np.float64)
+    tolerance2 = radius2 * np.float32(1e-6)
+    for k in range(count):
+        for _ in range(rounds):
+            d2[:] = np.float32(0.0)
+            for e in range(size):
+                value = centres[e, k]
+                row = samples[e]
+                for s in range(total):
+                    gap = row[s] - value
+                    d2[s] += gap * gap
+            inside = 0
+            for s in range(total):
+                inside += d2[s] <= radius2
+            support[k] = inside
+            if inside == 0:
+                break
+            moved2 = 0.0
+            for e in range(size):
+                row = samples[e]
+                summed = np.float32(0.0)
+                for s in range(total):
+                    summed += row[s] if d2[s] <= radius2 else np.float32(0.0)
+                mean[e] = summed / inside
+                moved2 += (mean[e] - centres[e, k]) ** 2
+                centres[e, k] = mean[e]
+            if moved2 <= tolerance2:
+                break
+    return support
+
+
+@kernel
+def merge(centres: Float32, support: Int32, radius2: float) -> Float32:
+    """Keep the centres that no better supported one is within the radius of, best first."""
+    size, total = centres.shape
+    order = np.argsort(-support, kind="mergesort")
+    kept = np.empty((size, total), np.float32)
+    work = np.empty(total, np.float32)
+    count = 0
+    for k in order:
+        _, d2 = nearest(centres[:, k].copy(), kept, count, work)
+        if d2 <= radius2:
+            continue
+        for e in range(size):
+            kept[e, count] = centres[e, k]
+        count += 1
+    return kept[:, :count].copy()

@@ -64,8 +64,8 @@ class Lifecycle:
         """
         try:
             await asyncio.to_thread(compile_kernels)
-            await self._open_backend()
-            await self._check_models()
+            while not await self._open():
+                await asyncio.sleep(RETRY_S)
         except DiscernError as error:
             self._starting = (error.detail,)
             self.failed = error.detail
@@ -86,17 +86,17 @@ class Lifecycle:
         """Stop taking new work; what is in flight goes on."""
         self.draining = True
 
-    async def _open_backend(self) -> None:
-        while True:
-            try:
-                await self._segmenter.backend.start()
-            except BackendUnavailable as error:
-                if self._starting != (error.detail,):
-                    _LOG.warning("waiting for the backend: %s", error.detail)
-                self._starting = (error.detail,)
-                await asyncio.sleep(RETRY_S)
-            else:
-                return
+    async def _open(self) -> bool:
+        """Open the backend and check its models; say whether it was there."""
+        try:
+            await self._segmenter.backend.start()
+            await self._check_models()
+        except BackendUnavailable as error:
+            if self._starting != (error.detail,):
+                _LOG.warning("waiting for the backend: %s", error.detail)
+            self._starting = (error.detail,)
+            return False
+        return True
 
     async def _check_models(self) -> None:
         backend = self._segmenter.backend

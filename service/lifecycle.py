@@ -51,6 +51,7 @@ class Lifecycle:
         self._metrics = metrics
         self._default_model = default_model
         self._starting: tuple[str, ...] = ("starting",)
+        self._opened = False
         self.started = asyncio.Event()
         self.failed: str | None = None
         self.draining = False
@@ -64,7 +65,7 @@ class Lifecycle:
         """
         try:
             await asyncio.to_thread(compile_kernels)
-            while not await self._open():
+            while not await self._open():  # noqa: ASYNC110 - what we wait for is another machine
                 await asyncio.sleep(RETRY_S)
         except DiscernError as error:
             self._starting = (error.detail,)
@@ -89,7 +90,9 @@ class Lifecycle:
     async def _open(self) -> bool:
         """Open the backend and check its models; say whether it was there."""
         try:
-            await self._segmenter.backend.start()
+            if not self._opened:
+                await self._segmenter.backend.start()
+                self._opened = True
             await self._check_models()
         except BackendUnavailable as error:
             if self._starting != (error.detail,):

@@ -17,6 +17,7 @@ import onnxruntime
 from service import signature
 from service.backends.base import CallContext, Model, Outputs
 from service.backends.model_config import model_from_config, parse_config
+from service.backends.tensors import check_outputs
 from service.errors import (
     ArtefactError,
     BackendFailed,
@@ -116,6 +117,7 @@ class EmbeddedBackend:
         finally:
             # Also when the caller has gone: a run nobody waits for would hold its core to the end.
             options.terminate = True
+        check_outputs(tensors, model, images.shape)
         return Outputs(tensors)
 
     async def aclose(self) -> None:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from tritonclient.grpc import service_pb2
 
 from service.backends.base import CallContext, Model, Outputs
+from service.backends.shared_memory import FOLDER
 from service.backends.tensors import check_outputs
 from service.backends.triton_calls import Call, Tensors, call_by_memory, call_by_wire
 from service.backends.triton_errors import translate
@@ -47,15 +49,24 @@ class TritonBackend:
         How long a call waits for a server when none is connected.
     shared_memory_bytes : int
         Shared memory for tensors at most; 0 sends them by gRPC.
+    shared_memory_folder : Path
+        Where this process sees the host's shared memory.
     """
 
     def __init__(
-        self, addresses: Sequence[str], *, wait_s: float = 3.0, shared_memory_bytes: int = 0
+        self,
+        addresses: Sequence[str],
+        *,
+        wait_s: float = 3.0,
+        shared_memory_bytes: int = 0,
+        shared_memory_folder: Path = FOLDER,
     ) -> None:
         self._servers = Servers(addresses, wait_s=wait_s)
         self._catalogue = Catalogue(self._servers)
         self._memory = (
-            SharedMemory(self._servers, shared_memory_bytes) if shared_memory_bytes else None
+            SharedMemory(self._servers, shared_memory_bytes, shared_memory_folder)
+            if shared_memory_bytes
+            else None
         )
 
     async def start(self) -> None:

@@ -13,6 +13,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -73,21 +74,25 @@ class SharedMemory:
         Each is told of the regions that it is about to use.
     limit_bytes : int
         The regions take no more than this together.
+    folder : Path
+        Where they lie, as this process sees it.
     """
 
-    def __init__(self, servers: Servers, limit_bytes: int) -> None:
+    def __init__(self, servers: Servers, limit_bytes: int, folder: Path = FOLDER) -> None:
         self._servers = servers
-        self._pool = RegionPool(limit_bytes)
+        self._folder = folder
+        self._pool = RegionPool(limit_bytes, folder)
         self._sweeper: asyncio.Task[None] | None = None
+        self._nameless = False
 
     async def start(self) -> None:
         """Clean up after gateways that are gone, and try every server that answers."""
-        removed = remove_stale()
+        removed = remove_stale(self._folder)
         if removed:
             _log.info("removed %d shared memory regions of a gateway that is gone", len(removed))
         probe = self._pool.lease(1)
         if probe is None:
-            _log.warning("no room in %s; tensors travel by gRPC", FOLDER)
+            _log.warning("no room in %s; tensors travel by gRPC", self._folder)
             return
         for server in self._servers.all:
             with contextlib.suppress(grpc.aio.AioRpcError):  # one that is down is tried when used
@@ -159,7 +164,7 @@ class SharedMemory:
                 _log.warning(
                     "Triton at %s cannot open this host's shared memory (same host, same user, "
                     "same %s?); its tensors travel by gRPC: %s",
-                    server.address, FOLDER, error.details(),
+                    server.address, self._folder, error.details(),
                 )  # fmt: skip
                 return False
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:  # busy: not this time
@@ -171,14 +176,16 @@ class SharedMemory:
         return True
 
     def _sweep_soon(self) -> None:
+        self._nameless = True
         if self._sweeper is None or self._sweeper.done():
             self._sweeper = asyncio.create_task(self._sweep_until_clean())
 
     async def _sweep_until_clean(self) -> None:
-        while True:
-            if not await self._sweep():
-                return
-            await asyncio.sleep(SWEEP_S)
+        while self._nameless:
+            self._nameless = False  # a region discarded from here on is another round's
+            if await self._sweep():
+                self._nameless = True
+                await asyncio.sleep(SWEEP_S)
 
     async def _sweep(self) -> bool:
         """Have the servers let go of regions without a name; True while some are in use."""
@@ -186,21 +193,20 @@ class SharedMemory:
         for server in self._servers.all:
             if server.shares_memory:
                 with contextlib.suppress(grpc.aio.AioRpcError):  # gone: so are its mappings
-                    busy |= await _release_nameless(server)
+                    busy |= await self._release_nameless(server)
         return busy
 
-
-async def _release_nameless(server: Server) -> bool:
-    status = await server.stub.SystemSharedMemoryStatus(
-        service_pb2.SystemSharedMemoryStatusRequest(), timeout=PROBE_TIMEOUT_S
-    )
-    busy = False
-    for name, region in status.regions.items():
-        if name.startswith(PREFIX) and not (FOLDER / region.key.lstrip("/")).exists():
-            server.regions.discard(name)
-            request: Any = service_pb2.SystemSharedMemoryUnregisterRequest(name=name)
-            try:
-                await server.stub.SystemSharedMemoryUnregister(request, timeout=PROBE_TIMEOUT_S)
-            except grpc.aio.AioRpcError as error:
-                busy |= error.code() is grpc.StatusCode.INTERNAL  # "currently in use"
-    return busy
+    async def _release_nameless(self, server: Server) -> bool:
+        status = await server.stub.SystemSharedMemoryStatus(
+            service_pb2.SystemSharedMemoryStatusRequest(), timeout=PROBE_TIMEOUT_S
+        )
+        busy = False
+        for name, region in status.regions.items():
+            if name.startswith(PREFIX) and not (self._folder / region.key.lstrip("/")).exists():
+                server.regions.discard(name)
+                request: Any = service_pb2.SystemSharedMemoryUnregisterRequest(name=name)
+                try:
+                    await server.stub.SystemSharedMemoryUnregister(request, timeout=PROBE_TIMEOUT_S)
+                except grpc.aio.AioRpcError as error:
+                    busy |= error.code() is grpc.StatusCode.INTERNAL  # "currently in use"
+        return busy

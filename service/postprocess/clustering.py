@@ -132,7 +132,9 @@ def find_clusters(
     centres = _centres(planes, mask, radius2, seed)
     labels = np.empty(mask.shape, np.int32)
     distances2 = assign.assign(planes, mask, centres, radius2, labels)
-    centres, distances2 = _admit_strays(planes, mask, centres, radius2, labels, distances2)
+    centres, distances2 = _admit_strays(
+        planes, mask, centres, radius2, labels, distances2, min_pixels
+    )
     counts = regions.areas(labels, centres.shape[1])
     keep = counts[1:] >= max(min_pixels, 1)
     assign.settle(planes, labels, distances2, centres, keep, radius2 * np.float32(REACH**2))
@@ -162,12 +164,18 @@ def _admit_strays(
     radius2: np.float32,
     labels: npt.NDArray[np.int32],
     distances2: npt.NDArray[np.float32],
+    min_pixels: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Open centres for instances that the sample missed, and assign again if there are any."""
     strays = labels == assign.STRAY
     if not strays.any():
         return centres, distances2
+    if min_pixels > 1:
+        strays = seeds.coherent(planes, strays, radius2)
     samples, grid = seeds.gather(planes, strays, 1, 0)
-    more, _ = seeds.lead(samples, grid, radius2)
+    more, owners = seeds.lead(samples, grid, radius2)
+    more = more[:, np.bincount(owners, minlength=more.shape[1]) >= min_pixels]
+    if more.size == 0:
+        return centres, distances2
     centres = np.ascontiguousarray(np.concatenate((centres, more), axis=1))
     return centres, assign.assign(planes, mask, centres, radius2, labels)

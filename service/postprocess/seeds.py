@@ -55,6 +55,36 @@ def gather(planes: Planes, foreground: Bool, step: int, offset: int) -> tuple[Fl
 
 
 @kernel
+def coherent(planes: Planes, mask: Bool, radius2: float) -> Bool:
+    """Return the pixels of the mask that share it with a 4-neighbour within the radius.
+
+    Noise strays alone; an object that the sample has missed still has neighbouring pixels.
+    """
+    height, width = mask.shape
+    out = np.zeros((height, width), np.bool_)
+    here = np.empty((planes.size, 1), np.float32)
+    there = np.empty((planes.size, 1), np.float32)
+    for y in range(height):
+        for x in range(width):
+            if not mask[y, x]:
+                continue
+            load(planes, y, x, 1, here)
+            for n in range(2):
+                v, u = y + n, x + 1 - n
+                if v >= height or u >= width or not mask[v, u]:
+                    continue
+                load(planes, v, u, 1, there)
+                d2 = np.float32(0.0)
+                for e in range(planes.size):
+                    gap = here[e, 0] - there[e, 0]
+                    d2 += gap * gap
+                if d2 <= radius2:
+                    out[y, x] = True
+                    out[v, u] = True
+    return out
+
+
+@kernel
 def nearest(vector: Float32, centres: Float32, count: int, work: Float32) -> tuple[int, float]:
     """Return the nearest of the first `count` centres (the first on a tie), and its distance².
 

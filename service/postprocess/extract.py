@@ -1,0 +1,194 @@
+"""From the network's output to instances: crop, decode by method, score, filter, encode.
+
+What a worker runs; nothing below knows about models, requests or settings.
+
+Axes: E embedding, C classes, H W image, h w network output, K instances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from service.domain import Instance, Prediction, Segmentation
+from service.errors import BackendFailed
+from service.masks.rle import describe_labels
+from service.postprocess.clustering import find_clusters
+from service.postprocess.foreground import foreground_masks
+from service.postprocess.scores import score
+from service.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractOptions:
+    """What a caller may ask for; None is the recipe's value.
+
+    Parameters
+    ----------
+    bandwidth : float, optional
+        Clustering radius in embedding units.
+    foreground_threshold : float, optional
+        Probability above which a pixel is foreground, in (0, 1).
+    min_area : int, optional
+        Smallest instance to keep, in pixels.
+    min_score : float
+        Smallest score to keep.
+    max_instances : int
+        Most instances to keep; the best scored stay.
+    class_ids : frozenset of int, optional
+        Ids of the categories to look for.
+    """
+
+    bandwidth: float | None = None
+    foreground_threshold: float | None = None
+    min_area: int | None = None
+    min_score: float = 0.0
+    max_instances: int = 65_536
+    class_ids: frozenset[int] | None = None
+
+
+DEFAULT_OPTIONS = ExtractOptions()
+
+
+def extract(
+    prediction: Prediction,
+    recipe: Recipe,
+    size: tuple[int, int],
+    options: ExtractOptions = DEFAULT_OPTIONS,
+) -> Segmentation:
+    """Find the instances of one image.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        At the size that went into the network: the image, padded at the right and the bottom.
+    recipe : Recipe
+        How to read it.
+    size : tuple of int
+        ``(H, W)`` of the upright image.
+    options : ExtractOptions
+        What the caller asks for.
+
+    Returns
+    -------
+    Segmentation
+        Instances in descending order of score, on a tie by their first pixel in raster order; the
+        label image holds their ids.
+
+    Raises
+    ------
+    BackendFailed
+        If the tensors do not cover the image.
+    """
+    height, width = size
+    logits = prediction.foreground_logits[:, :height, :width]
+    if logits.shape != (len(recipe.classes), height, width):
+        raise BackendFailed(
+            f"the network's foreground {prediction.foreground_logits.shape} does not cover "
+            f"{len(recipe.classes)} classes of {height} x {width} pixels"
+        )
+    threshold = options.foreground_threshold or recipe.foreground_threshold
+    masks = foreground_masks(logits, threshold)
+    labels = np.zeros(size, dtype=np.int32)
+    scores: list[npt.NDArray[np.float64]] = []
+    classes: list[int] = []
+    for c, category in enumerate(recipe.classes):
+        if options.class_ids is not None and category.id not in options.class_ids:
+            continue
+        found, found_scores = _decode(prediction, recipe, logits[c], masks[c], options)
+        np.add(found, len(classes), out=labels, where=found > 0)
+        scores.append(found_scores)
+        classes.extend([c] * found_scores.size)
+    return _assemble(labels, np.concatenate([np.empty(0), *scores]), classes, recipe, options)
+
+
+def _decode(
+    prediction: Prediction,
+    recipe: Recipe,
+    logits: npt.NDArray[np.floating[Any]],
+    mask: npt.NDArray[np.bool_],
+    options: ExtractOptions,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+    """Return labels 1..K of one class, and their scores."""
+    settings = _settings(recipe, options)
+    embedding = _at_image_size(prediction.embedding, recipe.stride, mask.shape)
+    match recipe.method:
+        case "discriminative":
+            found = find_clusters(
+                embedding,
+                mask,
+                bandwidth=settings["bandwidth"],
+                min_pixels=int(settings["min_pixels"]),
+                split_disconnected=bool(settings["split_disconnected"]),
+            )
+            return found.labels, score(
+                found.labels, found.distances2, logits, found.count, settings["bandwidth"]
+            )
+        case other:
+            raise BackendFailed(f"no decoder for the method {other!r}")
+
+
+def _settings(recipe: Recipe, options: ExtractOptions) -> Mapping[str, float]:
+    """Return the decoder's settings: the recipe's, and the caller's over them."""
+    settings = {"bandwidth": 1.5, "min_pixels": 1.0, "split_disconnected": 0.0, **recipe.decoder}
+    if options.bandwidth is not None:
+        settings["bandwidth"] = options.bandwidth
+    if options.min_area is not None:
+        settings["min_pixels"] = options.min_area
+    return settings
+
+
+def _at_image_size(
+    embedding: npt.NDArray[np.floating[Any]], stride: int, size: tuple[int, ...]
+) -> npt.NDArray[np.floating[Any]]:
+    """Return the embedding cropped to the image, repeated where it comes at a stride."""
+    height, width = size
+    if stride > 1:
+        embedding = embedding.repeat(stride, axis=1).repeat(stride, axis=2)
+    if embedding.shape[1] < height or embedding.shape[2] < width:
+        raise BackendFailed(
+            f"the network's embedding {embedding.shape} does not cover {height} x {width} pixels"
+        )
+    return embedding[:, :height, :width]
+
+
+def _assemble(
+    labels: npt.NDArray[np.int32],
+    scores: npt.NDArray[np.float64],
+    classes: list[int],
+    recipe: Recipe,
+    options: ExtractOptions,
+) -> Segmentation:
+    """Order by score, filter, renumber the label image in place, encode."""
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] >= options.min_score][: options.max_instances]
+    names = np.zeros(scores.size + 1, dtype=np.int32)
+    names[order + 1] = np.arange(1, order.size + 1, dtype=np.int32)
+    labels = names[labels]
+    regions = describe_labels(labels)
+    instances = tuple(
+        Instance(
+            id=i + 1,
+            category=recipe.classes[classes[k]],
+            score=float(scores[k]),
+            area_px=area,
+            bbox_xywh=(box[0], box[1], box[2], box[3]),
+            centroid_xy=(centroid[0], centroid[1]),
+            rle=rle,
+        )
+        for i, (k, area, box, centroid, rle) in enumerate(
+            zip(
+                order.tolist(),
+                regions.areas_px.tolist(),
+                regions.boxes_xywh.tolist(),
+                regions.centroids_xy.tolist(),
+                regions.rles,
+                strict=True,
+            )
+        )
+    )
+    return Segmentation(labels, instances)

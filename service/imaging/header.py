@@ -92,7 +92,7 @@ def read_header(data: bytes, limits: ImageLimits) -> Header:
         if recognise(data):
             try:
                 header = read(data)
-            except (struct.error, IndexError) as error:
+            except (struct.error, IndexError, OverflowError) as error:
                 raise BrokenImage("the image is truncated: its header ends too soon") from error
             _check_size(header, limits)
             return header

@@ -18,6 +18,10 @@ from service.imaging.scans import check_scans
 MAX_SEGMENTS: Final = 4096
 """Before the first scan; the largest colour profile takes 255 of them, real files a few dozen."""
 
+MAX_PIXELS_PER_BYTE: Final = 2048
+"""A block of 64 pixels takes one bit at the very least, 512 pixels per byte; four times that is
+room for odd subsampling."""
+
 _EOI, _SOS, _APP1, _APP2 = 0xD9, 0xDA, 0xE1, 0xE2
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -64,6 +68,8 @@ def read(data: bytes) -> JpegInfo:
         raise BrokenImage("the JPEG file has no frame header before its first scan")
     check_scans(data)
     bits, height, width, channels = frame
+    if width * height > MAX_PIXELS_PER_BYTE * len(data):
+        raise BrokenImage("the JPEG data is truncated: too little for the size that it claims")
     if bits != 8:
         raise UnsupportedFormat(f"JPEG with {bits} bits per sample; 8 can be read")
     return JpegInfo(width, height, channels, frames, exif)

@@ -18,9 +18,13 @@ SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNKS: Final = 65_536
 """Encoders write chunks of 8 KiB and more; a file of crumbs only serves to waste time."""
 
+MAX_DEFLATE_RATIO: Final = 1032
+"""No deflate stream unpacks to more than this many times its length (258 bytes from 2 bits)."""
+
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _GREY, _PALETTE = 0, 3
+_TOLD: Final = frozenset({b"tRNS", b"eXIf", b"acTL"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,48 +79,44 @@ def read(data: bytes) -> PngInfo:
         raise BrokenImage("the PNG file does not begin with its header")
     if depth not in _DEPTHS.get(colour, ()):
         raise BrokenImage("the PNG header names an unknown kind of pixel")
-    transparent = colour in (4, 6)
-    grey: int | None = None
-    frames, exif = 1, b""
-    for kind, start, size in _chunks(data):
-        if kind == b"tRNS":
-            transparent = colour != _GREY
-            if colour == _GREY and size == 2:
-                grey = int(struct.unpack_from(">H", data, start)[0])
-        elif kind == b"eXIf":
-            exif = data[start : start + size]
-        elif kind == b"acTL" and size >= 4:
-            frames = max(1, int(struct.unpack_from(">I", data, start)[0]))
-    bits = 8 if colour == _PALETTE else depth
+    chunks = _chunks(data)
+    packed_bytes = sum(size for kind, _, size in chunks if kind == b"IDAT")
+    if packed_bytes * MAX_DEFLATE_RATIO < height * (width * _CHANNELS[colour] * depth // 8):
+        raise BrokenImage("the PNG data is truncated: too little for the size that it claims")
+    bodies = {kind: data[at : at + size] for kind, at, size in chunks if kind in _TOLD}
+    grey_key = bodies.get(b"tRNS", b"") if colour == _GREY else b""
+    animation = bodies.get(b"acTL", b"")
     return PngInfo(
         width,
         height,
-        bits=bits,
+        bits=8 if colour == _PALETTE else depth,
         channels=_CHANNELS[colour],
-        may_be_transparent=transparent,
-        transparent_grey=grey,
-        frames=frames,
-        exif=exif,
+        may_be_transparent=colour in (4, 6) or (colour != _GREY and b"tRNS" in bodies),
+        transparent_grey=int.from_bytes(grey_key, "big") if len(grey_key) == 2 else None,
+        frames=max(1, int.from_bytes(animation[:4], "big")),
+        exif=bodies.get(b"eXIf", b""),
     )
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, int, int]]:
-    """List kind, start and size of the chunks other than pixels; a torn tail is left to decoding.
+    """List kind, start and size of all chunks.
 
     Raises
     ------
     BrokenImage
-        If there are more than `MAX_CHUNKS`.
+        If one goes on beyond the file (OpenCV would set aside the two gigabytes that its length may
+        claim), the last one is missing, or there are more than `MAX_CHUNKS`.
     """
     found: list[tuple[bytes, int, int]] = []
     at = len(SIGNATURE)
     for _ in range(MAX_CHUNKS):
         if at + 12 > len(data):
-            return found
+            raise BrokenImage("the PNG data is truncated: its last chunk is missing")
         size, kind = struct.unpack_from(">I4s", data, at)
+        if at + 12 + size > len(data):
+            raise BrokenImage("the PNG data is truncated: a chunk ends beyond the file")
         if kind == b"IEND":
             return found
-        if kind != b"IDAT":
-            found.append((kind, at + 8, size))
+        found.append((kind, at + 8, size))
         at += 12 + size
     raise BrokenImage(f"the PNG file has more than {MAX_CHUNKS} chunks")

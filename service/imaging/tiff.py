@@ -92,8 +92,8 @@ def read(data: bytes) -> TiffPage:
         If a tag that is needed is missing, doubled, or contradicts another.
     UnsupportedFormat
         If pixels are of a kind that no reader here knows.
-    struct.error
-        If the file ends inside the directory.
+    struct.error, OverflowError
+        If the file ends inside the directory, or an offset lies beyond any file.
     """
     layout, start = _open(data)
     tags = _directory(data, layout, start)
@@ -133,7 +133,7 @@ def first_value(block: bytes, tag: int) -> int | None:
     try:
         layout, start = _open(block)
         values = _directory(block, layout, start).get(tag, ())
-    except (struct.error, BrokenImage):
+    except (struct.error, OverflowError, BrokenImage):
         return None
     return values[0] if values else None
 
@@ -180,7 +180,7 @@ def _count_pages(data: bytes, layout: _Layout, start: int) -> int:
             after = start + struct.calcsize(layout.count) + entries * layout.entry_bytes
             seen.add(start)
             (start,) = struct.unpack_from(layout.offset, data, after)
-        except struct.error:
+        except (struct.error, OverflowError):
             break
     return max(1, len(seen))
 

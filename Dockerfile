@@ -40,7 +40,8 @@ COPY README.md LICENSE ./
 COPY service service
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir /wheel . \
     && /opt/build/bin/pip --python /opt/discern/bin/python install --quiet --no-compile --no-deps \
-        --no-index /wheel/*.whl
+        --no-index /wheel/*.whl \
+    && find /opt/discern -type d -name tests -prune -exec rm -r {} +
 
 # An image layer keeps whole seconds, and both Python and Numba trust a file's time: set every time
 # to one whole second first, then compile, so that what is compiled here is what is found at run time.
@@ -88,7 +89,7 @@ USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s --retries=3 \
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
     CMD ["/opt/discern/bin/python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['DISCERN_PORT'] + '/readyz', timeout=4)"]
 ENTRYPOINT ["/opt/discern/bin/entrypoint"]
 CMD ["serve"]

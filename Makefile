@@ -35,6 +35,9 @@ test: $(VENV)/.dev ## run the whole suite
 quick: $(VENV)/.dev ## run the suite without its slow part
 	@$(BIN)/python -m pytest -m 'not slow and not triton'
 
+docs: $(VENV)/.dev ## write the tables made from the code into the pages that show them
+	@$(BIN)/python docs/generate.py
+
 triton-install: $(VENV)/.dev ## fetch a Triton server for this machine's CPU into .triton/ (55 MB, once)
 	@$(BIN)/python -m tests.triton_server.install
 
@@ -76,4 +79,4 @@ clean: ## remove what the tools left behind, .venv included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist *.egg-info
 
 
-.PHONY: help setup serve test quick triton-install triton contract coverage fmt lint type image up down manifests clean
+.PHONY: help setup serve test quick docs triton-install triton contract coverage fmt lint type image up down manifests clean

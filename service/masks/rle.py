@@ -181,13 +181,11 @@ def _counts_of(rle: Mapping[str, Any], *, limit: int) -> npt.NDArray[np.int64]:
         raw = raw.encode("ascii")
     if isinstance(raw, bytes):
         counts, sound = runs.parse(np.frombuffer(raw, dtype=np.uint8), limit)
-    elif isinstance(raw, list):
-        sound = all(type(run) is int and 0 <= run <= limit for run in raw)
-        counts = np.array(raw if sound else [], dtype=np.int64)
     else:
-        raise ValueError("counts must be a string or a list of integers")
+        sound = isinstance(raw, list) and all(type(run) is int and 0 <= run <= limit for run in raw)
+        counts = np.array(raw if sound else [], dtype=np.int64)
     if not sound:
-        raise ValueError("counts hold a run that is malformed, negative or longer than the mask")
+        raise ValueError("counts are no run lengths, or hold one that is longer than the mask")
     if int(counts.sum()) != limit:
         raise ValueError(f"the runs add up to {int(counts.sum())} pixels, the size to {limit}")
     return counts

@@ -131,17 +131,17 @@ def encode(
     ends = np.empty(top, np.int64)
     length = 0
     for k in range(1, top + 1):
-        at = before_last = last = count = np.int64(0)
+        at, before_last, last, count = 0, 0, 0, 0
         r = first[k]
         while at < pixels or count == 0:
             # Two runs a turn: the gap of zeros, then the ones; the gap to the end comes alone.
             for ones in range(2):
                 if ones == 0:
-                    stop = np.int64(starts[r]) if r >= 0 else pixels
+                    stop = int(starts[r]) if r >= 0 else pixels
                 elif r < 0:
                     break
                 else:
-                    stop = np.int64(starts[r + 1]) if r + 1 < starts.size else pixels
+                    stop = int(starts[r + 1]) if r + 1 < starts.size else pixels
                     r = owners[r]
                 if length + 8 > text.size:
                     more = np.empty(2 * text.size, np.uint8)

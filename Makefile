@@ -73,7 +73,7 @@ down: ## stop what up started
 	@docker compose --profile '*' down
 
 manifests: $(VENV)/.dev ## write the generated parts of k8s/
-	@$(BIN)/python release/manifests.py
+	@$(BIN)/python release/generate.py
 
 clean: ## remove what the tools left behind, .venv included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist *.egg-info

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from PIL import GifImagePlugin, Image, ImageFile, JpegImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from service.domain import DecodedImage, ImageLimits
-from service.errors import BrokenImage, UnsupportedFormat
+from service.errors import BrokenImage
 from service.imaging.depth import scale_to_8_bits
 from service.imaging.header import Header, read_header
 from service.imaging.upright import flatten, orient
@@ -119,13 +119,7 @@ def _read_with_pillow(data: bytes, header: Header) -> npt.NDArray[np.uint8]:
     """Return (H, W, 3) or (H, W, 4) uint8 in RGB order."""
     with _PLUGINS[header.format](io.BytesIO(data)) as image:
         image.load()
-        has_alpha = image.has_transparency_data
-        try:
-            converted = image.convert("RGBA" if has_alpha else "RGB")
-        except ValueError as error:
-            raise UnsupportedFormat(
-                f"{header.format.upper()} in a colour space that cannot be turned to RGB"
-            ) from error
+        converted = image.convert("RGBA" if image.has_transparency_data else "RGB")
         return np.array(converted, dtype=np.uint8)
 
 

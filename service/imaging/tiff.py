@@ -29,6 +29,7 @@ MAX_PAGES: Final = 10_000
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIPS, _ORIENTATION, _SAMPLES, _PLANAR = 273, 274, 277, 284
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 322, 323, 324, 338, 339
+_BLACK_IS_ZERO, _RGB = 1, 2
 _MULTIPLIED_ALPHA, _PLAIN_ALPHA = 1, 2
 _JPEG_COMPRESSIONS: Final = (6, 7)
 _DEEP_KINDS: Final = frozenset(
@@ -195,8 +196,8 @@ def _check_kind(page: TiffPage, tags: _Directory) -> None:
         return
     if (page.bits, page.sample_format) not in _DEEP_KINDS:
         raise UnsupportedFormat(f"TIFF with {page.bits} bits in this kind of number")
-    if page.channels == 2:
-        raise UnsupportedFormat("TIFF with two channels of more than 8 bits")
+    if page.photometric not in ((WHITE_IS_ZERO, _BLACK_IS_ZERO) if page.channels == 1 else (_RGB,)):
+        raise UnsupportedFormat("TIFF with more than 8 bits that is neither grey nor RGB")
     if page.channels > 1 and _one(tags, _PLANAR, 1) != 1:
         raise UnsupportedFormat("TIFF with more than 8 bits and channels stored one by one")
     if page.channels > 1 and _one(tags, _EXTRA_SAMPLES, 0) == _MULTIPLIED_ALPHA:

@@ -196,7 +196,7 @@ class TritonBackend:
 async def _is_ready(server: Server) -> bool:
     request = service_pb2.ServerReadyRequest()
     try:
-        reply = await server.stub.ServerReady(request, timeout=PROBE_TIMEOUT_S)
+        reply = await server.stub.ServerReady(request, timeout=PROBE_TIMEOUT_S, wait_for_ready=True)
     except grpc.aio.AioRpcError:
         return False
     return bool(reply.ready)

@@ -28,8 +28,9 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.max_receive_message_length", -1),
     # A restarted server is found again at once; gRPC's default waits up to 2 minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 300),
+    ("grpc.max_reconnect_backoff_ms", 200),
+    # In spite of its name the time that one attempt to connect may take.
+    ("grpc.min_reconnect_backoff_ms", 2_000),
     # A server that vanished without a word is noticed. Pings only while calls run: Triton drops
     # clients that ping an idle connection.
     ("grpc.keepalive_time_ms", 20_000),

@@ -11,22 +11,11 @@ import pytest
 from service.backends.base import Backend
 from service.backends.embedded import EmbeddedBackend
 from service.backends.triton import TritonBackend
-from tests.contract.networks import write_model
+from tests.contract.networks import TIGHT_QUEUE, write_model
 from tests.triton_server.install import DONE
 from tests.triton_server.server import TritonServer, running
 
 SHARED_MEMORY_BYTES = 64 * 2**20
-TIGHT_QUEUE = """
-max_batch_size: 1
-dynamic_batching {
-  max_queue_delay_microseconds: 0
-  default_queue_policy {
-    max_queue_size: 1
-    default_timeout_microseconds: 60000000
-    allow_timeout_override: true
-  }
-}
-"""
 
 
 @pytest.fixture(scope="session")

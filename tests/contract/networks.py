@@ -16,6 +16,18 @@ from service.domain import Category
 from service.recipe import Recipe
 
 EMBEDDING_SIZE = 8
+TIGHT_QUEUE = """
+max_batch_size: 1
+dynamic_batching {
+  max_queue_delay_microseconds: 0
+  default_queue_policy {
+    max_queue_size: 1
+    default_timeout_microseconds: 60000000
+    allow_timeout_override: true
+  }
+}
+"""
+"""Further configuration of a model that takes one request and lets one more wait."""
 
 _CHANNELS_FIRST = """
     pixels = Cast<to: int = 1>(image)
@@ -40,7 +52,7 @@ _BODIES = {
     "fail": _LEVER + "drift = Gather(zero_only, lever)\n full = Add(planes, drift)",
     "slow": _LEVER
     + """
-    per_step = Constant<value = int64 {1200}>()
+    per_step = Constant<value = int64 {600}>()
     steps1 = Mul(lever, per_step)
     scalar = Constant<value_ints = [0]>()
     steps = Squeeze(steps1, scalar)
@@ -63,7 +75,7 @@ def network(kind: str) -> bytes:
     ----------
     kind : str
         ``plain``; ``half``: outputs at half the size that the recipe promises; ``fail``: fails
-        when the first pixel is not 0; ``slow``: takes about 0.2 s for every unit of it.
+        when the first pixel is not 0; ``slow``: takes about 0.1 s for every unit of it.
     """
     text = f"""
 <ir_version: 8, opset_import: ["" : 18]>
@@ -81,7 +93,7 @@ def network(kind: str) -> bytes:
     foreground = Cast<to: int = 10>(foreground32)
 }}
 """
-    return onnx.parser.parse_model(text).SerializeToString()
+    return bytes(onnx.parser.parse_model(text).SerializeToString())
 
 
 def write_model(repository: Path, name: str, kind: str = "plain", *, extra: str = "") -> Path:

@@ -5,13 +5,14 @@ Triton runs every model with ``backend: "onnxruntime"`` through this file when i
 refuses at load what the C++ backend refuses; settings for GPUs are accepted and ignored.
 """
 
-# mypy: ignore-errors - runs inside Triton, against a module that exists only there
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
-import triton_python_backend_utils as pb_utils
+import triton_python_backend_utils as pb_utils  # exists only inside Triton
 
 ONNX_TO_TRITON = {
     "tensor(float)": "TYPE_FP32",
@@ -23,10 +24,10 @@ ONNX_TO_TRITON = {
 }
 
 
-def open_session(config, version_folder):
+def open_session(config: Mapping[str, Any], version_folder: Path) -> Any:
     """Open the network as the configuration says."""
 
-    def threads(key):
+    def threads(key: str) -> int:
         return int(config.get("parameters", {}).get(key, {}).get("string_value", 0))
 
     options = onnxruntime.SessionOptions()
@@ -37,7 +38,7 @@ def open_session(config, version_folder):
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def check_tensors(config, kind, nodes):
+def check_tensors(config: Mapping[str, Any], kind: str, nodes: Sequence[Any]) -> None:
     """Refuse a configuration whose names, types, ranks or fixed sizes are not the network's."""
     batch = [-1] if config["max_batch_size"] > 0 else []
     known = {node.name: node for node in nodes}
@@ -65,11 +66,11 @@ class TritonPythonModel:
     """One instance of one model."""
 
     @staticmethod
-    def auto_complete_config(config):
+    def auto_complete_config(config: Any) -> Any:
         """Leave the configuration as it is: ours are complete."""
         return config
 
-    def initialize(self, args):
+    def initialize(self, args: Mapping[str, str]) -> None:
         """Load the network and check it against the configuration."""
         config = json.loads(args["model_config"])
         folder = Path(args["model_repository"]) / args["model_version"]
@@ -80,7 +81,7 @@ class TritonPythonModel:
         self.inputs = [tensor["name"] for tensor in config["input"]]
         self.outputs = [tensor["name"] for tensor in config["output"]]
 
-    def execute(self, requests):
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer one batch of requests; an error is every request's answer."""
         # DLPack both ways: under NumPy 2 the ordinary constructor sends empty tensors.
         feeds = {
@@ -106,7 +107,7 @@ class TritonPythonModel:
             for request, run in zip(requests, runs, strict=True)
         ]
 
-    def run(self, feeds, count):
+    def run(self, feeds: Mapping[str, list[Any]], count: int) -> list[Any]:
         """Run the network once for the whole batch, and split its answer by request."""
         if count == 1 or not self.batches:
             singles = [{name: parts[i] for name, parts in feeds.items()} for i in range(count)]

@@ -100,4 +100,8 @@ def is_worth_another_server(error: Any) -> bool:
 
 def is_worth_same_server(error: Any) -> bool:
     """Return whether the same server may answer after a reconnection."""
-    return is_worth_another_server(error) and not is_refusal(error)
+    return (
+        is_worth_another_server(error)
+        and ERRORS[error.code()] is BackendUnavailable
+        and not is_refusal(error)
+    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -411,7 +410,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if origin is tuple:
         _require(isinstance(value, (list, tuple)), f"{path}: must be a list")
         return tuple(_convert(get_args(hint)[0], item, path) for item in value)
-    if origin is None and isinstance(hint, type) and not isinstance(hint, types.GenericAlias):
+    if origin is None and isinstance(hint, type):
         if hint is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         fits = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))

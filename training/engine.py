@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from service import signature
-from service.domain import Prediction
+from service.recipe import Recipe
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
 from training.config import Config
-from training.data.dataset import Dataset, Sample
-from training.data.transforms import pad_to_multiple, train_crop
+from training.data.dataset import Dataset
+from training.data.transforms import train_crop
+from training.decoding import Network, TorchNetwork, recipe_of, samples, segment
 from training.losses.targets import Targets
 from training.losses.total import losses
-from training.metrics.dice import count_difference, foreground_dice, symmetric_best_dice
-from training.metrics.matching import Matching, match, overlap, pooled
+from training.metrics.score import Score, score_labels
 from training.models.unet import UNet
-
-THRESHOLDS: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9)
-"""IoU thresholds of the report."""
 
 
 class NotFinite(RuntimeError):
@@ -42,72 +36,6 @@ class Reporter(Protocol):
 
     def on_validation(self, state: Checkpoint, score: Score, *, best: bool) -> None:
         """Receive the validation result."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageScore:
-    """One image's result.
-
-    Parameters
-    ----------
-    name : str
-        Its id.
-    matchings : dict of float to Matching
-        By threshold.
-    panoptic : Matching
-        At IoU above 0.5, strictly.
-    sbd, fbd : float
-        Symmetric best Dice and foreground Dice.
-    dic : int
-        Predicted minus true count.
-    """
-
-    name: str
-    matchings: dict[float, Matching]
-    panoptic: Matching
-    sbd: float
-    fbd: float
-    dic: int
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """The result over a data set."""
-
-    images: tuple[ImageScore, ...] = field(default=())
-
-    def ap(self, threshold: float) -> float:
-        """Mean over images of TP / (TP + FP + FN)."""
-        return float(np.mean([image.matchings[threshold].ap for image in self.images]))
-
-    def pooled(self, threshold: float) -> Matching:
-        """TP, FP, FN summed over images."""
-        return pooled(image.matchings[threshold] for image in self.images)
-
-    @property
-    def mean_ap(self) -> float:
-        """Mean of `ap` over the thresholds."""
-        return float(np.mean([self.ap(threshold) for threshold in THRESHOLDS]))
-
-    @property
-    def sbd(self) -> float:
-        """Mean symmetric best Dice."""
-        return float(np.mean([image.sbd for image in self.images]))
-
-    @property
-    def fbd(self) -> float:
-        """Mean foreground Dice."""
-        return float(np.mean([image.fbd for image in self.images]))
-
-    @property
-    def abs_dic(self) -> float:
-        """Mean absolute difference in count (LSC's definition)."""
-        return float(np.mean([abs(image.dic) for image in self.images]))
-
-    @property
-    def pq(self) -> float:
-        """Panoptic quality, pooled over images."""
-        return pooled(image.panoptic for image in self.images).panoptic_quality
 
 
 def build_model(config: Config) -> UNet:
@@ -137,7 +65,7 @@ def train(
     NotFinite
         If the loss is NaN or infinite; the batch lies in ``folder/not-finite.pt``.
     """
-    model = build_model(config).to(memory_format=torch.channels_last)
+    model = build_model(config)
     average = build_model(config)
     optimizer = torch.optim.AdamW(
         model.parameters(), config.optim.learning_rate, weight_decay=config.optim.weight_decay
@@ -165,83 +93,13 @@ def train(
     return state
 
 
-def evaluate(
-    model: nn.Module, dataset: Dataset, config: Config, *, bfloat16: bool = False
-) -> Score:
-    """Decode every image with the code that serves, and score it."""
+def evaluate(network: Network, dataset: Dataset, recipe: Recipe) -> Score:
+    """Label every image with the code that serves, and score it."""
     return Score(
         tuple(
-            score_image(sample, decode(predict(model, sample, config, bfloat16=bfloat16), config))
+            score_labels(sample.name, sample.labels, segment(network, sample.image, recipe))
             for sample in samples(dataset)
         )
-    )
-
-
-def samples(dataset: Dataset) -> Iterator[Sample]:
-    """Go through a data set in order."""
-    return (dataset[index] for index in range(len(dataset)))
-
-
-@torch.inference_mode()
-def predict(
-    model: nn.Module, sample: Sample, config: Config, *, bfloat16: bool = False
-) -> Prediction:
-    """Run the network on one image, as the gateway would: padded, outputs in half precision."""
-    model.eval()
-    padded = pad_to_multiple(sample.image, config.model.size_multiple)
-    image = torch.from_numpy(padded).permute(2, 0, 1)[None].float()
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        outputs = model(image)
-    arrays = {name: value[0].half().numpy() for name, value in outputs.items()}
-    return Prediction(
-        embedding=arrays.pop(signature.EMBEDDING),
-        foreground_logits=arrays.pop(signature.FOREGROUND),
-        extras=arrays,
-    )
-
-
-def decode(prediction: Prediction, config: Config) -> npt.NDArray[np.int32]:
-    """Turn a prediction into labels (stand-in until the serving kernel)."""
-    foreground = prediction.foreground_logits[0].astype(np.float32) > 0
-    stride = config.model.embedding_stride
-    embedding = prediction.embedding.astype(np.float32)
-    embedding = embedding.repeat(stride, 1).repeat(stride, 2)
-    x = embedding[:, foreground].T
-    b = config.decode.settings.get("bandwidth", 1.5)
-    labels = np.zeros(len(x), np.int32)
-    free = np.ones(len(x), bool)
-    k = 0
-    while free.any():
-        index = np.flatnonzero(free)
-        m = x[index[0]]
-        for _ in range(30):
-            sel = np.square(x[index] - m).sum(1) < b * b
-            new = x[index[sel]].mean(0) if sel.any() else m
-            if np.abs(new - m).max() < 1e-3:
-                break
-            m = new
-        chosen = index[sel]
-        if len(chosen) >= 10:
-            k += 1
-            labels[chosen] = k
-        free[chosen] = False
-        free[index[0]] = False
-    out = np.zeros(foreground.shape, np.int32)
-    out[foreground] = labels
-    return out
-
-
-def score_image(sample: Sample, labels: npt.NDArray[np.int32]) -> ImageScore:
-    """Compare a label image with the truth; padding is cut off first."""
-    height, width = sample.labels.shape
-    pair = overlap(sample.labels, labels[:height, :width])
-    return ImageScore(
-        name=sample.name,
-        matchings={threshold: match(pair, threshold) for threshold in THRESHOLDS},
-        panoptic=match(pair, 0.5, strict=True),
-        sbd=symmetric_best_dice(pair),
-        fbd=foreground_dice(pair),
-        dic=count_difference(pair),
     )
 
 
@@ -280,9 +138,7 @@ def _step(
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     for part in range(config.optim.accumulate):
-        images, labels = batch_at(
-            dataset, config, state.step * config.optim.accumulate + part
-        )
+        images, labels = batch_at(dataset, config, state.step * config.optim.accumulate + part)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.optim.bfloat16):
             outputs = model(images)
         terms = losses(outputs, Targets(labels), config.loss)
@@ -341,7 +197,8 @@ def _validate(
     folder: Path,
     reporter: Reporter,
 ) -> None:
-    score = evaluate(average, val_set, config, bfloat16=config.optim.bfloat16)
+    network = TorchNetwork(average, recipe_of(config), bfloat16=config.optim.bfloat16)
+    score = evaluate(network, val_set, recipe_of(config))
     best = score.mean_ap > state.best
     state.since_best = 0 if best else state.since_best + 1
     if best:

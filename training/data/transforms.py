@@ -1,4 +1,4 @@
-"""How crops are cut and varied for training, and how images are fitted for evaluation.
+"""How crops are cut and varied for training; evaluation takes images as they are.
 
 NumPy and OpenCV only, one remap per crop: a 256 x 256 crop costs a few milliseconds.
 """
@@ -55,20 +55,6 @@ def train_crop(
     if varied.ndim == 2:
         varied = np.repeat(varied[:, :, None], 3, axis=2)
     return np.ascontiguousarray(varied), consecutive(labels.astype(np.int32))
-
-
-def pad_to_multiple(
-    image: npt.NDArray[np.uint8], multiple: int
-) -> npt.NDArray[np.uint8]:
-    """Fit an image for evaluation: RGB, mirrored right and below to multiples of `multiple`."""
-    if image.ndim == 2:
-        image = np.repeat(image[:, :, None], 3, axis=2)
-    height, width = image.shape[:2]
-    below, right = -height % multiple, -width % multiple
-    padded: npt.NDArray[np.uint8] = np.pad(
-        image, ((0, below), (0, right), (0, 0)), mode="symmetric"
-    )
-    return padded
 
 
 def consecutive(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
@@ -174,9 +160,7 @@ def _warped_grid(
     return x.astype(np.float32), y.astype(np.float32)
 
 
-def _illumination(
-    rng: np.random.Generator, shape: tuple[int, ...]
-) -> npt.NDArray[np.float32]:
+def _illumination(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     coarse = rng.uniform(0.7, 1.3, (3, 3)).astype(np.float32)
     field: npt.NDArray[np.float32] = cv2.resize(
         coarse, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR

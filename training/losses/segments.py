@@ -79,7 +79,7 @@ def segment(embedding: Tensor, labels: Tensor) -> Segments:
 
 
 def _number(image: Tensor, ids: Tensor) -> tuple[Tensor, int]:
-    """Number instances 0..C-1 within each image, in ascending order of their ids."""
+    """Give numbers 0..C-1 to the instances of each image, in ascending order of their ids."""
     if ids.numel() == 0:
         return ids, 1
     stretch = int(ids.max()) + 1

@@ -45,7 +45,6 @@ def losses(
         for key, value in named.items():
             terms[key] = terms[key] + value if key in terms else value
     terms["total"] = (
-        config.embedding * terms["embedding/total"]
-        + config.foreground * terms["foreground/total"]
+        config.embedding * terms["embedding/total"] + config.foreground * terms["foreground/total"]
     )
     return terms

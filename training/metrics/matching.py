@@ -33,12 +33,13 @@ class Overlap:
     def iou(self) -> npt.NDArray[np.float64]:
         """(T, P) intersection over union."""
         union = self.true_sizes[:, None] + self.pred_sizes[None, :] - self.pixels
-        return self.pixels / np.maximum(union, 1)
+        return np.asarray(self.pixels / np.maximum(union, 1), np.float64)
 
     @property
     def dice(self) -> npt.NDArray[np.float64]:
         """(T, P) Dice coefficients."""
-        return 2 * self.pixels / np.maximum(self.true_sizes[:, None] + self.pred_sizes[None, :], 1)
+        sizes = self.true_sizes[:, None] + self.pred_sizes[None, :]
+        return np.asarray(2 * self.pixels / np.maximum(sizes, 1), np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,16 +31,12 @@ class UNet(nn.Module):
         self.normalise = Normalise()
         self.down = nn.ModuleList()
         for width in widths:
-            self.down.append(
-                nn.Sequential(conv_block(channels, width), conv_block(width, width))
-            )
+            self.down.append(nn.Sequential(conv_block(channels, width), conv_block(width, width)))
             channels = width
         self.reduce, self.up = nn.ModuleList(), nn.ModuleList()
         for below, width in zip(widths[:0:-1], widths[-2::-1], strict=True):
             self.reduce.append(nn.Conv2d(below, width, 1))
-            self.up.append(
-                nn.Sequential(conv_block(2 * width, width), conv_block(width, width))
-            )
+            self.up.append(nn.Sequential(conv_block(2 * width, width), conv_block(width, width)))
         self.embedding = Head(
             widths[0], config.embedding_size, upscale=config.stem // config.embedding_stride
         )

@@ -1,0 +1,116 @@
+"""The model card: what a network was trained on, how, and what was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from training.config import Config
+
+_DATA = {
+    "folder": (
+        "Nuclei of the Data Science Bowl 2018, stage 1 (BBBC038v1, Caicedo et al., Nature Methods "
+        "16, 2019): fluorescence, bright-field and stained tissue. Lists `{train}` (training) and "
+        "`{val}` (validation); masks from the first of {labels} that has them."
+    ),
+    "sticks": (
+        "Drawn scenes of {low} to {high} scattered sticks on {size} x {size} pixels "
+        "(`training/data/synthetic.py`), after section 3.3 of arXiv:1708.02551. Every training "
+        "image is new; validation images have their own seed."
+    ),
+    "nuclei": "Drawn fields of nuclei (`training/data/synthetic.py`), {size} x {size} pixels.",
+}
+
+_LICENCE = {
+    "folder": "Data CC0 (public domain); weights under the project's licence.",
+    "sticks": "No outside data; weights under the project's licence.",
+    "nuclei": "No outside data; weights under the project's licence.",
+}
+
+
+def write_card(
+    config: Config,
+    *,
+    state: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+) -> str:
+    """Write the card as Markdown.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment.
+    state : mapping
+        ``step``, ``elapsed_s`` and ``parameters``.
+    results : sequence of mapping
+        What `training evaluate` recorded: ``title``, ``command`` and the figures of
+        `training.metrics.score.Score.summary`.
+    """
+    data = config.data
+    text = _DATA[data.kind].format(
+        train=data.train,
+        val=data.val,
+        labels=" and ".join(f"`{name}`" for name in data.labels),
+        low=data.min_objects,
+        high=data.max_objects,
+        size=data.image_size,
+    )
+    parts = [
+        f"# {config.name}",
+        f"Finds every {config.category} in an image: method `{config.loss.method}`, "
+        f"{state['parameters']:,} parameters, an embedding of {config.model.embedding_size} "
+        f"dimensions at stride {config.model.embedding_stride}.",
+        "## Data",
+        text,
+        _LICENCE[data.kind],
+        "## Training",
+        f"{state['step']:,} steps of {config.optim.batch} crops of {config.augment.crop} x "
+        f"{config.augment.crop} pixels in {state['elapsed_s'] / 60:.0f} minutes on one thread of a "
+        "CPU shared with other work.",
+        "```\n" + _commands(config) + "\n```",
+        "The run follows the clock, so a repetition on another machine takes other steps and "
+        "lands close by, not on the same weights.",
+        "## Settings",
+        "```json\n" + _settings(config) + "\n```",
+        "## Measured",
+        *(_result(result) for result in results),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _commands(config: Config) -> str:
+    run = f"runs/{config.name}"
+    data = " --data DIR" if config.data.kind == "folder" else ""
+    lines = [
+        f"python -m training train training/configs/{config.name}.toml{data} --threads 1"
+        f" --max-minutes {config.optim.max_minutes:g}",
+        f"python -m training tune {run}/best.pt{data}",
+        f"python -m training export {run}/best.pt",
+    ]
+    return "\n".join(lines)
+
+
+def _settings(config: Config) -> str:
+    keep = {key: config.to_dict()[key] for key in ("model", "loss", "augment", "optim", "decode")}
+    return json.dumps(keep, indent=1)
+
+
+def _result(result: Mapping[str, Any]) -> str:
+    thresholds = list(result["ap"])
+    head = "| IoU | " + " | ".join(thresholds) + " |"
+    rule = "| --- |" + " --- |" * len(thresholds)
+    rows = [
+        f"| {name} | " + " | ".join(f"{result[key][t]:.3f}" for t in thresholds) + " |"
+        for name, key in (
+            ("AP, mean over images", "ap"),
+            ("AP, pooled", "ap_pooled"),
+            ("F1, pooled", "f1_pooled"),
+        )
+    ]
+    rest = (
+        f"Mean AP {result['mean_ap']:.3f} · PQ {result['pq']:.3f} · SBD {result['sbd']:.3f} · "
+        f"FBD {result['fbd']:.3f} · mean absolute count error {result['abs_dic']:.2f}"
+    )
+    title = f"### {result['title']}: {result['images']} images"
+    return "\n".join([title, "", head, rule, *rows, "", rest, "", f"`{result['command']}`"])

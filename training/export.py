@@ -1,0 +1,274 @@
+"""From a checkpoint to the folder that is served: network, configuration, golden image, card.
+
+Fails when the exported network's output differs from PyTorch's, or the folder would be refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import torch
+from google.protobuf import text_format
+from onnx import helper, numpy_helper
+from torch import Tensor
+from tritonclient.grpc import model_config_pb2
+
+from service import signature
+from service.domain import Prediction
+from service.imaging.geometry import fit
+from service.postprocess.extract import ExtractOptions, extract
+from service.recipe import PARAMETER, Golden, Recipe
+from training.config import Config
+from training.data.synthetic import golden_scene
+from training.decoding import as_prediction, as_rgb, recipe_of
+from training.models.serving import ServedNetwork, served
+from training.models.unet import UNet
+
+OPSET = 18
+"""Read by ONNX Runtime from 1.14 on, so by Triton 24.10."""
+
+MAX_BATCH = 8
+"""Images per call at most."""
+
+PARITY = 2e-3
+"""Largest difference allowed, relative to the largest value of an output: twice half precision."""
+
+_QUEUE_TIMEOUT_US = 30_000_000
+"""How long a request may wait in Triton's queue; a request's own timeout can only lower it."""
+
+
+class ExportError(RuntimeError):
+    """The artefact would not be right: nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A model folder, opened for evaluation.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        From its configuration.
+    session : InferenceSession
+        ONNX Runtime on its network.
+    """
+
+    recipe: Recipe
+    session: Any
+
+    def predict(self, image: npt.NDArray[np.uint8]) -> Prediction:
+        """Run the network on one image as the gateway does.
+
+        Parameters
+        ----------
+        image : (H, W) or (H, W, 3) uint8
+            Grey or RGB.
+        """
+        fitted = fit(as_rgb(image), multiple=self.recipe.size_multiple)
+        names = [spec.name for spec in signature.OUTPUTS[self.recipe.method]]
+        arrays = self.session.run(names, {signature.IMAGE: fitted[None]})
+        return as_prediction(dict(zip(names, (array[0] for array in arrays), strict=True)))
+
+
+def open_artefact(folder: Path, *, threads: int = 1) -> Artefact:
+    """Open an exported model folder."""
+    parsed = text_format.Parse(
+        (folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig()
+    )
+    recipe = Recipe.from_json(parsed.parameters[PARAMETER].string_value)
+    return Artefact(recipe, _session((folder / "1" / "model.onnx").read_bytes(), threads=threads))
+
+
+def export(model: UNet, config: Config, repository: Path, *, card: str) -> Path:
+    """Write the model folder.
+
+    Parameters
+    ----------
+    model : UNet
+        Trained weights.
+    config : Config
+        Its experiment.
+    repository : Path
+        Where the folder named after the experiment goes.
+    card : str
+        Text of the model card.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ExportError
+        If ONNX Runtime and PyTorch disagree.
+    """
+    network = served(model, config.loss.method)
+    data = _halve_weights(to_onnx(network, multiple=config.model.size_multiple))
+    session = _session(data, threads=1)
+    check_parity(network, session, multiple=config.model.size_multiple)
+    recipe = replace(recipe_of(config), network_sha256=hashlib.sha256(data).hexdigest())
+    golden = _golden(Artefact(recipe, session), config)
+    recipe = replace(recipe, golden=golden)
+    folder = repository / config.name
+    (folder / "1").mkdir(parents=True, exist_ok=True)
+    (folder / "1" / "model.onnx").write_bytes(data)
+    (folder / "config.pbtxt").write_text(write_config(config.name, recipe))
+    (folder / "golden.png").write_bytes(base64.b64decode(golden.image_png_base64))
+    answer = json.dumps({"instances": golden.instances}, indent=1, sort_keys=True)
+    (folder / "golden.json").write_text(answer + "\n")
+    (folder / "MODEL_CARD.md").write_text(card)
+    return folder
+
+
+def to_onnx(network: ServedNetwork, *, multiple: int) -> bytes:
+    """Trace the network with free batch, height and width."""
+    example = torch.randint(0, 256, (2, 2 * multiple, 3 * multiple, 3), dtype=torch.uint8)
+    batch = torch.export.Dim("batch", max=64)
+    height, width = torch.export.Dim("rows", max=1024), torch.export.Dim("columns", max=1024)
+    with warnings.catch_warnings():
+        # The exporter uses what its own library has deprecated.
+        warnings.simplefilter("ignore", category=FutureWarning)
+        warnings.simplefilter("ignore", category=DeprecationWarning)
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[signature.IMAGE],
+            output_names=list(network.names),
+            dynamic_shapes=({0: batch, 1: multiple * height, 2: multiple * width},),
+            verbose=False,
+        )
+    if program is None:
+        raise ExportError("the exporter returned nothing")
+    buffer = io.BytesIO()
+    onnx.save(program.model_proto, buffer)
+    return buffer.getvalue()
+
+
+def check_parity(network: ServedNetwork, session: Any, *, multiple: int) -> None:
+    """Compare ONNX Runtime with PyTorch on several shapes, bright, dark and flat images.
+
+    Raises
+    ------
+    ExportError
+        If an output differs by more than `PARITY`.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for batch, rows, columns in ((1, 1, 1), (2, 2, 3), (1, 4, 2), (MAX_BATCH, 1, 2)):
+        shape = (batch, rows * multiple, columns * multiple, 3)
+        for low, high in ((0, 256), (5, 25), (128, 129)):
+            image = torch.randint(low, high, shape, generator=generator, dtype=torch.uint8)
+            _compare(network, session, image)
+
+
+def write_config(name: str, recipe: Recipe) -> str:
+    """Write ``config.pbtxt`` as the production image of Triton reads it."""
+    config = model_config_pb2.ModelConfig(
+        name=name, backend="onnxruntime", max_batch_size=MAX_BATCH
+    )
+    image = config.input.add(name=signature.IMAGE, data_type=model_config_pb2.TYPE_UINT8)
+    image.dims.extend([-1, -1, 3])
+    channels = {
+        signature.EMBEDDING: recipe.embedding_size,
+        signature.FOREGROUND: len(recipe.classes),
+    }
+    for spec in signature.OUTPUTS[recipe.method]:
+        tensor = config.output.add(name=spec.name, data_type=model_config_pb2.TYPE_FP16)
+        tensor.dims.extend([channels.get(spec.name, -1), -1, -1])
+    config.instance_group.add(kind=model_config_pb2.ModelInstanceGroup.KIND_AUTO, count=1)
+    # No preferred size and no delay: a lone request does not wait for company.
+    policy = config.dynamic_batching.default_queue_policy
+    policy.default_timeout_microseconds = _QUEUE_TIMEOUT_US
+    policy.allow_timeout_override = True
+    policy.max_queue_size = 256
+    _add_warmup(config, recipe)
+    config.parameters[PARAMETER].string_value = recipe.to_json()
+    text: str = text_format.MessageToString(config)
+    return text
+
+
+def _add_warmup(config: Any, recipe: Recipe) -> None:
+    side = max(256 // recipe.size_multiple, 1) * recipe.size_multiple
+    warmup = config.model_warmup.add(name="one image", batch_size=1)
+    entry = warmup.inputs[signature.IMAGE]
+    entry.data_type = model_config_pb2.TYPE_UINT8
+    entry.dims.extend([side, side, 3])
+    entry.random_data = True
+
+
+def _compare(network: ServedNetwork, session: Any, image: Tensor) -> None:
+    with torch.inference_mode():
+        expected = network(image)
+    found = session.run(list(network.names), {signature.IMAGE: image.numpy()})
+    for name, wanted, got in zip(network.names, expected, found, strict=True):
+        wanted32, got32 = wanted.numpy().astype(np.float32), got.astype(np.float32)
+        if wanted32.shape != got32.shape:
+            raise ExportError(f"{name}: shape {got32.shape}, PyTorch gives {wanted32.shape}")
+        gap = float(np.abs(wanted32 - got32).max()) / max(float(np.abs(wanted32).max()), 1.0)
+        if not gap <= PARITY:
+            raise ExportError(
+                f"{name} at {tuple(image.shape)}: ONNX Runtime differs from PyTorch "
+                f"by {gap:.2g} of the largest value, {PARITY:g} is allowed"
+            )
+
+
+def _halve_weights(data: bytes) -> bytes:
+    """Store weights in half precision and cast them back in the graph: half the file.
+
+    The weights were rounded before (`training.models.serving`), so nothing is lost; the runtime
+    folds the casts when it loads the network.
+    """
+    model = onnx.load_from_string(data)
+    graph = model.graph
+    casts = []
+    for tensor in list(graph.initializer):
+        if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) < 2:
+            continue
+        half = numpy_helper.to_array(tensor).astype(np.float16)
+        stored = f"{tensor.name}_half"
+        casts.append(helper.make_node("Cast", [stored], [tensor.name], to=onnx.TensorProto.FLOAT))
+        graph.initializer.remove(tensor)
+        graph.initializer.append(numpy_helper.from_array(half, stored))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    del graph.value_info[:]
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _session(data: bytes, *, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _golden(artefact: Artefact, config: Config) -> Golden:
+    sample = golden_scene(config.data.kind)
+    _, png = cv2.imencode(".png", sample.image)
+    found = extract(
+        artefact.predict(sample.image), artefact.recipe, sample.image.shape[:2], ExtractOptions()
+    )
+    if not found.instances:
+        raise ExportError("nothing is found in the golden image: the network is not trained")
+    return Golden(
+        image_png_base64=base64.b64encode(png.tobytes()).decode(),
+        instances=[
+            {"area": instance.area_px, "segmentation": dict(instance.rle)}
+            for instance in found.instances
+        ],
+    )

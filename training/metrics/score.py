@@ -1,0 +1,128 @@
+"""Scores of images and data sets, put together from the metrics of this room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from training.metrics.dice import count_difference, foreground_dice, symmetric_best_dice
+from training.metrics.matching import Matching, match, overlap, pooled
+
+THRESHOLDS: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9)
+"""IoU thresholds of the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageScore:
+    """One image's result.
+
+    Parameters
+    ----------
+    name : str
+        Its id.
+    matchings : dict of float to Matching
+        By threshold.
+    panoptic : Matching
+        At IoU above 0.5, strictly.
+    sbd, fbd : float
+        Symmetric best Dice and foreground Dice.
+    dic : int
+        Predicted minus true count.
+    """
+
+    name: str
+    matchings: dict[float, Matching]
+    panoptic: Matching
+    sbd: float
+    fbd: float
+    dic: int
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The result over a data set.
+
+    Parameters
+    ----------
+    images : tuple of ImageScore
+        One or more.
+    """
+
+    images: tuple[ImageScore, ...]
+
+    def ap(self, threshold: float) -> float:
+        """Mean over images of TP / (TP + FP + FN)."""
+        return float(np.mean([image.matchings[threshold].ap for image in self.images]))
+
+    def pooled(self, threshold: float) -> Matching:
+        """TP, FP, FN summed over images."""
+        return pooled(image.matchings[threshold] for image in self.images)
+
+    @property
+    def mean_ap(self) -> float:
+        """Mean of `ap` over the thresholds."""
+        return float(np.mean([self.ap(threshold) for threshold in THRESHOLDS]))
+
+    @property
+    def sbd(self) -> float:
+        """Mean symmetric best Dice."""
+        return float(np.mean([image.sbd for image in self.images]))
+
+    @property
+    def fbd(self) -> float:
+        """Mean foreground Dice."""
+        return float(np.mean([image.fbd for image in self.images]))
+
+    @property
+    def abs_dic(self) -> float:
+        """Mean absolute difference in count (LSC's definition)."""
+        return float(np.mean([abs(image.dic) for image in self.images]))
+
+    @property
+    def pq(self) -> float:
+        """Panoptic quality, pooled over images."""
+        return pooled(image.panoptic for image in self.images).panoptic_quality
+
+    def of(self, names: Sequence[str]) -> Score:
+        """Keep the images of these names."""
+        wanted = set(names)
+        return Score(tuple(image for image in self.images if image.name in wanted))
+
+    def summary(self) -> dict[str, Any]:
+        """Give every figure by name, for JSON."""
+        return {
+            "images": len(self.images),
+            "ap": {str(threshold): self.ap(threshold) for threshold in THRESHOLDS},
+            "ap_pooled": {str(threshold): self.pooled(threshold).ap for threshold in THRESHOLDS},
+            "f1_pooled": {str(threshold): self.pooled(threshold).f1 for threshold in THRESHOLDS},
+            "mean_ap": self.mean_ap,
+            "pq": self.pq,
+            "sbd": self.sbd,
+            "fbd": self.fbd,
+            "abs_dic": self.abs_dic,
+        }
+
+
+def score_labels(name: str, true: npt.NDArray[np.int32], pred: npt.NDArray[np.int32]) -> ImageScore:
+    """Compare two label images.
+
+    Parameters
+    ----------
+    name : str
+        Of the image.
+    true, pred : (H, W) int32
+        As `training.metrics.matching.overlap` takes them.
+    """
+    pair = overlap(true, pred)
+    return ImageScore(
+        name=name,
+        matchings={threshold: match(pair, threshold) for threshold in THRESHOLDS},
+        panoptic=match(pair, 0.5, strict=True),
+        sbd=symmetric_best_dice(pair),
+        fbd=foreground_dice(pair),
+        dic=count_difference(pair),
+    )

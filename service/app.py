@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from service.api import info, routes
 from service.api.middleware import Observe
+from service.api.pages import add_pages
 from service.api.problems import add_problem_handlers
 from service.gateway import assemble
 from service.settings import Settings
@@ -41,10 +42,13 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Instance segmentation: every pixel becomes a vector, clusters become objects.",
         version=version("discern"),
         lifespan=lifespan,
+        docs_url=None,  # drawn by a page of ours: FastAPI's own fetches its scripts from elsewhere
+        redoc_url=None,
     )
     app.state.gateway = gateway
     app.include_router(routes.router)
     app.include_router(info.router)
+    add_pages(app)
     add_problem_handlers(app)
     app.add_middleware(Observe, metrics=gateway.metrics)
     return app

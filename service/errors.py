@@ -14,6 +14,7 @@ a test checks that the map is complete.
     |   |-- BrokenImage              the right format, but it does not decode
     |   |-- BadParameter             outside its published bounds
     |   |-- ModelNotFound            no such model or version
+    |   |-- EmbeddingNotFound        nothing kept under that id, or no longer
     |   |-- Unauthenticated          no key, or one that is not known
     |   |-- Forbidden                a known key that may not do this
     |   `-- QuotaExceeded            this caller's share is used up for now
@@ -93,6 +94,10 @@ class BadParameter(RequestError):
 
 class ModelNotFound(RequestError):
     """No model, or no version of it, of that name."""
+
+
+class EmbeddingNotFound(RequestError):
+    """Nothing is kept under that id, or no longer: the image has to be sent again."""
 
 
 class Unauthenticated(RequestError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from service.backends.factory import create_backend
+from service.embeddings import EmbeddingCache
 from service.lifecycle import Lifecycle
 from service.pipeline import Segmenter
 from service.settings import Settings
@@ -23,10 +24,12 @@ class Gateway:
     workers: Workers
     lifecycle: Lifecycle
     metrics: Metrics
+    embeddings: EmbeddingCache
 
     async def aclose(self) -> None:
         """Take nothing new, finish what runs, close the backend, end the threads."""
         self.lifecycle.drain()
+        self.embeddings.clear()
         await self.segmenter.backend.aclose()
         self.workers.close()
 
@@ -45,8 +48,12 @@ def assemble(settings: Settings) -> Gateway:
     backend = create_backend(settings)
     segmenter = Segmenter(backend, workers, gate, metrics, settings.image_limits())
     lifecycle = Lifecycle(segmenter, workers, metrics, default_model=settings.default_model)
+    embeddings = EmbeddingCache(
+        max_bytes=settings.embedding_cache_bytes, max_age_s=settings.embedding_cache_s
+    )
     _watch(metrics, gate, workers)
-    return Gateway(settings, segmenter, workers, lifecycle, metrics)
+    metrics.embeddings_held.set_function(lambda: embeddings.held_bytes)
+    return Gateway(settings, segmenter, workers, lifecycle, metrics, embeddings)
 
 
 def _watch(metrics: Metrics, gate: Gate, workers: Workers) -> None:

@@ -5,8 +5,9 @@ Axes: H W image, N batch (1 here).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,10 @@ class Job:
         Its version; the newest ready one when None.
     options : ExtractOptions
         What the caller wants other than the recipe says.
+    image_id : int
+        What the caller calls the image, in formats that say so.
+    keep : bool
+        Whether `Reply.kept` is to hold what the network saw.
     headers : mapping of str to str
         Trace context to pass on.
     """
@@ -48,7 +53,34 @@ class Job:
     model: str
     version: str | None = None
     options: ExtractOptions = field(default_factory=ExtractOptions)
+    image_id: int = 0
+    keep: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the network saw in an image: all that is needed to find its instances."""
+
+    model: Model
+    image: DecodedImage
+    prediction: Prediction
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        prediction = self.prediction
+        arrays = (self.image.pixels, prediction.embedding, prediction.foreground_logits)
+        return sum(array.nbytes for array in (*arrays, *prediction.extras.values()))
+
+    def copy(self) -> Seen:
+        """Return the same in memory of its own, for use after the backend's is given back."""
+        prediction = Prediction(
+            self.prediction.embedding.copy(),
+            self.prediction.foreground_logits.copy(),
+            {name: array.copy() for name, array in self.prediction.extras.items()},
+        )
+        return replace(self, prediction=prediction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +100,12 @@ Render = Callable[[Result], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A result, its rendering, and what each stage took."""
+    """A result, its rendering, what each stage took, and what was to be kept."""
 
     result: Result
     body: bytes
     timings: Timings
+    kept: Seen | None = None
 
 
 class Segmenter:
@@ -87,13 +120,13 @@ class Segmenter:
         self._metrics = metrics
         self._limits = limits
 
-    async def segment(self, data: bytes, job: Job, render: Render) -> Reply:
+    async def segment(self, source: bytes | Seen, job: Job, render: Render) -> Reply:
         """Segment one image.
 
         Parameters
         ----------
-        data : bytes
-            The image file.
+        source : bytes or Seen
+            The image file, or what the network saw in it before.
         job : Job
             What is asked of it.
         render : callable
@@ -107,35 +140,42 @@ class Segmenter:
         clock = StageClock("queue")
         run = self._workers.run
         try:
-            async with self.gate.admitted(job.deadline):
-                model = await self.backend.model(job.model, job.version)
-                clock.enter("decode")
-                image = await run(job.deadline, "decode", decode_image, data, self._limits)
-                recipe = model.recipe
-                pixels = fit(
-                    image.pixels, multiple=recipe.size_multiple, buckets=recipe.size_buckets
-                )
-                clock.enter("inference")
-                context = CallContext(job.request_id, job.deadline, job.headers)
-                outputs = await self.backend.infer(pixels[np.newaxis], model, context)
+            async with self.gate.admitted(job.deadline), self._look(source, job, clock) as seen:
+                image = seen.image
                 clock.enter("postprocess")
-                try:
-                    prediction = to_prediction(outputs.tensors, index=0)
-                    segmentation = await run(
-                        job.deadline, "postprocess", extract, prediction, recipe,
-                        (image.height, image.width), job.options,
-                    )  # fmt: skip
-                    clock.enter("encode")
-                    result = Result(job, model, image, prediction, segmentation)
-                    body = await run(job.deadline, "encode", render, result)
-                finally:
-                    outputs.release()
+                segmentation = await run(
+                    job.deadline, "postprocess", extract, seen.prediction, seen.model.recipe,
+                    (image.height, image.width), job.options,
+                )  # fmt: skip
+                clock.enter("encode")
+                result = Result(job, seen.model, image, seen.prediction, segmentation)
+                body = await run(job.deadline, "encode", render, result)
+                kept = await run(job.deadline, "encode", seen.copy) if job.keep else None
         finally:
             timings = clock.read()
             self._observe_stages(timings)
         self._metrics.image_pixels.observe(image.height * image.width)
         self._metrics.instances.observe(len(segmentation.instances))
-        return Reply(result, body, timings)
+        return Reply(result, body, timings, kept)
+
+    @asynccontextmanager
+    async def _look(self, source: bytes | Seen, job: Job, clock: StageClock) -> AsyncIterator[Seen]:
+        """Decode, fit, infer; the tensors are given back when the block ends."""
+        if isinstance(source, Seen):
+            yield source
+            return
+        model = await self.backend.model(job.model, job.version)
+        clock.enter("decode")
+        image = await self._workers.run(job.deadline, "decode", decode_image, source, self._limits)
+        recipe = model.recipe
+        pixels = fit(image.pixels, multiple=recipe.size_multiple, buckets=recipe.size_buckets)
+        clock.enter("inference")
+        context = CallContext(job.request_id, job.deadline, job.headers)
+        outputs = await self.backend.infer(pixels[np.newaxis], model, context)
+        try:
+            yield Seen(model, image, to_prediction(outputs.tensors, index=0))
+        finally:
+            outputs.release()
 
     def _observe_stages(self, timings: Timings) -> None:
         for stage, seconds in timings.stages_s.items():

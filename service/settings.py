@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     )
     max_image_side_px: int = Field(32_768, ge=1, description="Longest side an image may have.")
     max_instances: int = Field(
-        65_536, ge=1, description="Most instances an answer may hold; the best scored stay."
+        65_535, ge=1, description="Most instances an answer may hold; the best scored stay."
     )
 
     max_in_flight: int = Field(
@@ -73,6 +73,15 @@ class Settings(BaseSettings):
     )
     max_timeout_ms: int = Field(
         300_000, ge=1, description="Longest timeout a request may ask for, in milliseconds."
+    )
+    embedding_cache_bytes: int = Field(
+        256 * 2**20,
+        ge=0,
+        description="Memory for embeddings that clients asked to keep (`keep=true`), in bytes; one "
+        "client may fill half; 0 keeps none.",
+    )
+    embedding_cache_s: float = Field(
+        300.0, gt=0, description="How long an embedding that is not used is kept, in seconds."
     )
     drain_s: float = Field(
         30.0, ge=0, description="Longest wait for requests in flight at shutdown, in seconds."

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from service.api.schemas import Format
-from service.domain import Instance, Timings
+from service.domain import Timings
 from service.errors import NotAcceptable
+from service.masks.imagej import roi_zip
+from service.masks.label_png import label_png, write_png
+from service.masks.overlay import embedding_png, overlay_png
+from service.masks.polygon import polygons_of_labels
 from service.masks.rle import to_uncompressed
 from service.pipeline import Render, Reply, Result
 
 JSON: Final = "application/json"
 PNG: Final = "image/png"
+ZIP: Final = "application/zip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,29 +101,99 @@ def timings_ms(timings: Timings) -> dict[str, float]:
     return {**spent, "total": round(timings.total_s * 1e3, 3)}
 
 
-def _render_instances(segmentation_of: Callable[[Instance], Any]) -> Render:
-    def render(result: Result) -> bytes:
-        return orjson.dumps(
-            [
-                {
-                    "id": instance.id,
-                    "category": {"id": instance.category.id, "name": instance.category.name},
-                    "score": round(instance.score, 4),
-                    "area": instance.area_px,
-                    "bbox": instance.bbox_xywh,
-                    "centroid": [round(value, 2) for value in instance.centroid_xy],
-                    "segmentation": segmentation_of(instance),
-                }
-                for instance in result.segmentation.instances
-            ]
-        )
+def _instances(result: Result, segmentations: Iterable[Any]) -> bytes:
+    return orjson.dumps(
+        [
+            {
+                "id": instance.id,
+                "category": {"id": instance.category.id, "name": instance.category.name},
+                "score": round(instance.score, 4),
+                "area": instance.area_px,
+                "bbox": instance.bbox_xywh,
+                "centroid": [round(value, 2) for value in instance.centroid_xy],
+                "segmentation": segmentation,
+            }
+            for instance, segmentation in zip(
+                result.segmentation.instances, segmentations, strict=True
+            )
+        ]
+    )
 
-    return render
+
+def _rle(result: Result) -> bytes:
+    return _instances(result, (found.rle for found in result.segmentation.instances))
+
+
+def _rle_uncompressed(result: Result) -> bytes:
+    found = result.segmentation.instances
+    return _instances(result, (to_uncompressed(instance.rle) for instance in found))
+
+
+def _polygons(result: Result) -> bytes:
+    outlines = polygons_of_labels(result.segmentation.labels)
+    return _instances(
+        result, ({"type": "MultiPolygon", "coordinates": outline} for outline in outlines)
+    )
+
+
+def _coco(result: Result) -> bytes:
+    return orjson.dumps(
+        [
+            {
+                "image_id": result.job.image_id,
+                "category_id": instance.category.id,
+                "segmentation": instance.rle,
+                "bbox": instance.bbox_xywh,
+                "area": instance.area_px,
+                "score": round(instance.score, 4),
+                "iscrowd": 0,
+            }
+            for instance in result.segmentation.instances
+        ]
+    )
+
+
+def _imagej(result: Result) -> bytes:
+    outlines = polygons_of_labels(result.segmentation.labels)
+    found = result.segmentation.instances
+    return roi_zip({f"{i.id:05d}-{i.category.name}": outlines[i.id - 1] for i in found})
+
+
+def _labels(result: Result) -> bytes:
+    return label_png(result.segmentation.labels)
+
+
+def _overlay(result: Result) -> bytes:
+    return overlay_png(result.image.pixels, result.segmentation.labels)
+
+
+def _embedding(result: Result) -> bytes:
+    stride = result.model.recipe.stride
+    height, width = result.segmentation.labels.shape
+    rows, columns = -(-height // stride), -(-width // stride)
+    return embedding_png(result.prediction.embedding[:, :rows, :columns])
+
+
+def _foreground(result: Result) -> bytes:
+    height, width = result.segmentation.labels.shape
+    logits = result.prediction.foreground_logits[:, :height, :width].max(axis=0)
+    odds = np.exp(-logits.astype(np.float32).clip(-30, 30))
+    return write_png(np.rint(255 / (1 + odds)).astype(np.uint8))
+
+
+def _input(result: Result) -> bytes:
+    return write_png(result.image.pixels)
 
 
 WRITERS: Final[dict[Format, Writer]] = {
-    Format.RLE: Writer(JSON, _render_instances(lambda found: found.rle), enveloped=True),
-    Format.RLE_UNCOMPRESSED: Writer(
-        JSON, _render_instances(lambda found: to_uncompressed(found.rle)), enveloped=True
-    ),
+    Format.RLE: Writer(JSON, _rle, enveloped=True),
+    Format.RLE_UNCOMPRESSED: Writer(JSON, _rle_uncompressed, enveloped=True),
+    Format.POLYGONS: Writer(JSON, _polygons, enveloped=True),
+    Format.COCO: Writer(JSON, _coco),
+    Format.LABEL_PNG: Writer(PNG, _labels),
+    Format.OVERLAY_PNG: Writer(PNG, _overlay),
+    Format.EMBEDDING_PNG: Writer(PNG, _embedding),
+    Format.FOREGROUND_PNG: Writer(PNG, _foreground),
+    Format.INPUT_PNG: Writer(PNG, _input),
+    Format.IMAGEJ_ZIP: Writer(ZIP, _imagej),
 }

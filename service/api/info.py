@@ -59,6 +59,7 @@ async def get_limits(gateway: GatewayOf) -> LimitsOut:
         max_instances=Bound(min=1, max=settings.max_instances),
         in_flight=gateway.segmenter.gate.slots,
         queue=gateway.segmenter.gate.waiting,
+        embeddings_kept_s=settings.embedding_cache_s if settings.embedding_cache_bytes else 0,
     )
 
 

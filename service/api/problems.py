@@ -38,6 +38,9 @@ PROBLEMS: Final[dict[type[errors.DiscernError], Problem]] = {
     errors.Unauthenticated: Problem(401, "unauthenticated", "An API key is needed"),
     errors.Forbidden: Problem(403, "forbidden", "The API key does not allow this"),
     errors.ModelNotFound: Problem(404, "model-not-found", "There is no such model"),
+    errors.EmbeddingNotFound: Problem(
+        404, "embedding-not-found", "The embedding is not held any more"
+    ),
     errors.NotAcceptable: Problem(406, "not-acceptable", "No acceptable answer format"),
     errors.TooLarge: Problem(413, "too-large", "The image is too large"),
     errors.UnsupportedFormat: Problem(415, "unsupported-format", "Not a supported image format"),

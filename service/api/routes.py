@@ -10,11 +10,11 @@ from fastapi.responses import Response
 from service.api.formats import WRITERS, choose_format, timings_ms, write_answer
 from service.api.intake import FIELD, MEDIA_TYPES, read_image
 from service.api.schemas import ProblemOut, SegmentAnswer, SegmentQuery
-from service.api.state import GatewayOf
+from service.api.state import GatewayOf, client_of
 from service.domain import Deadline
 from service.errors import BadParameter, DeadlineExceeded, DiscernError, Draining, Overloaded
 from service.gateway import Gateway
-from service.pipeline import Job, Reply
+from service.pipeline import Job, Reply, Seen
 from service.postprocess.extract import ExtractOptions
 
 router = APIRouter(tags=["segment"])
@@ -44,6 +44,7 @@ _PROBLEM: dict[str, Any] = {
 }
 _STATUSES = (400, 404, 406, 413, 415, 422, 502, 503, 504)
 TRACE_HEADERS = ("traceparent", "tracestate")
+EMBEDDING_ID = "Embedding-Id"
 
 
 @router.post(
@@ -67,11 +68,12 @@ async def segment(
     """Find the objects of an image.
 
     Send the image as `multipart/form-data` (field `image`), as a raw body, or as JSON
-    `{"image": {"base64": "…"}}`.
+    `{"image": {"base64": "…"}}`. With `keep=true` the answer's header `Embedding-Id` names what the
+    network saw; `embedding=` that id clusters it again, with other settings and without a body.
     """
     model = query.model or gateway.settings.default_model
     try:
-        answer, media_type, reply = await _answer(request, query, gateway, model)
+        answer, media_type, reply, embedding = await _answer(request, query, gateway, model)
     except DiscernError as error:
         _note_failure(gateway, model, error)
         raise
@@ -83,29 +85,50 @@ async def segment(
         "instances": len(reply.result.segmentation.instances),
         **{f"{stage}_ms": value for stage, value in spent.items()},
     }
-    server_timing = ", ".join(f"{stage};dur={value}" for stage, value in spent.items())
-    return Response(answer, media_type=media_type, headers={"Server-Timing": server_timing})
+    headers = {"Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in spent.items())}
+    if embedding:
+        headers[EMBEDDING_ID] = embedding
+    return Response(answer, media_type=media_type, headers=headers)
 
 
 async def _answer(
     request: Request, query: SegmentQuery, gateway: Gateway, model: str
-) -> tuple[bytes, str, Reply]:
+) -> tuple[bytes, str, Reply, str | None]:
     if gateway.lifecycle.draining:
         raise Draining("this server is shutting down", retry_after_s=1)
     deadline = _deadline(query.timeout_ms, gateway)
     chosen = choose_format(query.format, request.headers.get("accept", ""))
     writer = WRITERS[chosen]
-    data = await read_image(request, max_bytes=gateway.settings.max_body_bytes)
+    source = await _source(request, query, gateway)
     job = Job(
         request_id=request.state.request_id,
         deadline=deadline,
         model=model,
         version=query.version,
         options=_options(query, gateway),
+        image_id=query.image_id,
+        keep=query.keep and query.embedding is None and gateway.embeddings.max_bytes > 0,
         headers={name: value for name in TRACE_HEADERS if (value := request.headers.get(name, ""))},
     )
-    reply = await gateway.segmenter.segment(data, job, writer.render)
-    return write_answer(reply, writer), writer.media_type, reply
+    reply = await gateway.segmenter.segment(source, job, writer.render)
+    embedding = query.embedding
+    if reply.kept is not None:
+        embedding = gateway.embeddings.put(client_of(request), reply.kept)
+    return write_answer(reply, writer), writer.media_type, reply, embedding
+
+
+async def _source(request: Request, query: SegmentQuery, gateway: Gateway) -> bytes | Seen:
+    """Return the image of a request, or what the network saw in it before."""
+    if query.embedding is None:
+        return await read_image(request, max_bytes=gateway.settings.max_body_bytes)
+    seen = gateway.embeddings.get(client_of(request), query.embedding)
+    for name, asked, held in (
+        ("model", query.model, seen.model.name),
+        ("version", query.version, seen.model.version),
+    ):
+        if asked not in (None, held):
+            raise BadParameter(f"the embedding is of {name} {held}, not {asked}", parameter=name)
+    return seen
 
 
 def _deadline(timeout_ms: int | None, gateway: Gateway) -> Deadline:

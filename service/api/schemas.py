@@ -11,19 +11,32 @@ from service.domain import STAGES
 
 MAX_BANDWIDTH = 1000.0
 MAX_AREA_PX = 2**31 - 1
-MAX_INSTANCES = 65_536
+MAX_INSTANCES = 65_535  # what a 16-bit label image can tell apart
 
 
 class Format(StrEnum):
     """How an answer is written."""
 
     RLE = "rle"
+    """COCO run lengths, compressed."""
     RLE_UNCOMPRESSED = "rle_uncompressed"
+    """COCO run lengths as lists of numbers."""
     POLYGONS = "polygons"
+    """GeoJSON MultiPolygons along pixel edges, holes included."""
     COCO = "coco"
+    """A bare list of COCO results, as COCOeval loads it."""
     LABEL_PNG = "label_png"
+    """16-bit label image."""
     OVERLAY_PNG = "overlay_png"
+    """The image with its instances drawn in."""
     EMBEDDING_PNG = "embedding_png"
+    """What the network saw: first three principal components as colours."""
+    FOREGROUND_PNG = "foreground_png"
+    """Foreground probability, 0..255; the highest of all classes."""
+    INPUT_PNG = "input_png"
+    """The image as it was segmented: upright, RGB, 8 bits."""
+    IMAGEJ_ZIP = "imagej_zip"
+    """One ImageJ ROI per instance, as its ROI Manager opens them."""
 
 
 CategoryIds = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){0,255}$")]
@@ -61,6 +74,18 @@ class SegmentQuery(BaseModel):
     )
     timeout_ms: int | None = Field(
         None, ge=1, description="Longest time the answer may take, in milliseconds."
+    )
+    image_id: int = Field(
+        0, ge=0, le=2**53 - 1, description="`image_id` of every result in the format `coco`."
+    )
+    keep: bool = Field(
+        default=False,
+        description="Keep what the network saw for a short time; the header `Embedding-Id` of the "
+        "answer names it.",
+    )
+    embedding: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}$")] | None = Field(
+        None,
+        description="Cluster again what was kept under this id; the request has no body then.",
     )
 
 
@@ -179,3 +204,4 @@ class LimitsOut(BaseModel):
     max_instances: Bound
     in_flight: int
     queue: int
+    embeddings_kept_s: float = Field(description="How long `keep=true` lasts; 0 when it is off.")

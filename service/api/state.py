@@ -17,4 +17,9 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
+def client_of(request: Request) -> str:
+    """Return who asks, as far as it is known: the address that the request came from."""
+    return request.client.host if request.client else ""
+
+
 GatewayOf = Annotated[Gateway, Depends(gateway_of)]

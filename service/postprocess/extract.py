@@ -47,7 +47,7 @@ class ExtractOptions:
     foreground_threshold: float | None = None
     min_area: int | None = None
     min_score: float = 0.0
-    max_instances: int = 65_536
+    max_instances: int = 65_535
     class_ids: frozenset[int] | None = None
 
 

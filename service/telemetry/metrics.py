@@ -83,6 +83,11 @@ class Metrics:
         self.image_pixels = Histogram(
             "segment_image_pixels", "Pixels of one image.", buckets=PIXEL_BUCKETS, registry=registry
         )
+        self.embeddings_held = Gauge(
+            "segment_kept_embeddings_bytes",
+            "Memory of embeddings kept for their clients to cluster again.",
+            registry=registry,
+        )
         self.deadline_exceeded = Counter(
             "segment_deadline_exceeded",
             "Requests whose time ran out, by the stage that was running.",

@@ -20,9 +20,9 @@ RULE: Final = Path("k8s/components/monitoring/prometheus-rule.yaml")
 
 
 def model_sums(root: Path) -> str:
-    """Return the checksum of every model file, as ``sha256sum --check`` reads it."""
+    """Return the checksum of every file that Triton reads, as ``sha256sum --check`` reads it."""
     models = root / "model_repository"
-    files = sorted(path for path in models.rglob("*") if path.is_file())
+    files = sorted([*models.glob("*/config.pbtxt"), *models.glob("*/[0-9]*/*")])
     lines = (
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(models).as_posix()}\n"
         for path in files

@@ -23,6 +23,7 @@ from PIL import GifImagePlugin, Image, ImageFile, JpegImagePlugin, TiffImagePlug
 
 from service.domain import DecodedImage, ImageLimits
 from service.errors import BrokenImage
+from service.imaging import png
 from service.imaging.depth import scale_to_8_bits
 from service.imaging.header import Header, read_header
 from service.imaging.upright import flatten, orient
@@ -103,6 +104,8 @@ def _read_with_opencv(data: bytes, header: Header) -> npt.NDArray[Any]:
     """Return (H, W), (H, W, 3) or (H, W, 4) in RGB order, in the type of the file."""
     plain = header.bits <= 8 and header.format != "tiff" and not header.may_be_transparent
     flags = cv2.IMREAD_COLOR_RGB if plain else cv2.IMREAD_UNCHANGED
+    if header.format == "png":
+        data = png.pixels_only(data)
     raw = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     if raw is None:
         raise BrokenImage(f"the {header.format.upper()} data is truncated or damaged")

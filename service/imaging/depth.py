@@ -52,7 +52,9 @@ def scale_to_8_bits(
     if flat.dtype in (np.uint16, np.int16):
         low, high = _scale_16_bits(flat, scaled)
     else:
-        low, high = _scale_wide(flat, scaled)
+        # Casting a signalling NaN counts as an invalid operation; what becomes of NaN is settled.
+        with np.errstate(invalid="ignore"):
+            low, high = _scale_wide(flat, scaled)
     return scaled.reshape(values.shape), (low, high)
 
 
@@ -80,7 +82,7 @@ def _scale_16_bits(flat: npt.NDArray[Any], scaled: npt.NDArray[np.uint8]) -> tup
 
 
 def _scale_wide(flat: npt.NDArray[Any], scaled: npt.NDArray[np.uint8]) -> tuple[float, float]:
-    """Scale 8-bit signed, 32- and 64-bit values block by block."""
+    """Scale 32- and 64-bit values block by block."""
     sample = flat[:: max(1, flat.size // SAMPLE)].astype(np.float64)
     sample = sample[np.isfinite(sample)]
     low = high = 0.0
@@ -100,6 +102,5 @@ def _ramp(values: npt.NDArray[np.float64], low: float, high: float) -> npt.NDArr
         return np.where(values == np.inf, 255, 0).astype(np.uint8)
     # Halved first: the span of two float64 values may itself be beyond float64.
     span = high / 2 - low / 2
-    with np.errstate(invalid="ignore", over="ignore"):
-        ramp = (np.clip(values, low, high) / 2 - low / 2) / span * 255
+    ramp = (np.clip(values, low, high) / 2 - low / 2) / span * 255
     return np.nan_to_num(np.rint(ramp), nan=0.0).astype(np.uint8)

@@ -12,8 +12,8 @@ from typing import Final
 
 from service.errors import BrokenImage
 
-MAX_STEPS: Final = 65_536
-"""Blocks walked while counting frames, some 16 MB of a common file; the rest is not counted."""
+MAX_STEPS: Final = 16_384
+"""Blocks walked while counting frames, some 4 MB of a common file; the rest is not counted."""
 
 _IMAGE, _EXTENSION = 0x2C, 0x21
 

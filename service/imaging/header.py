@@ -44,6 +44,8 @@ class Header:
         Which library decodes this kind of file.
     inverted : bool
         TIFF's "white is zero" photometry.
+    least_bytes : int
+        No file that holds all its pixels is smaller.
     """
 
     format: Format
@@ -57,6 +59,7 @@ class Header:
     transparent_grey: int | None = None
     reader: Literal["opencv", "pillow"] = "opencv"
     inverted: bool = False
+    least_bytes: int = 0
 
 
 def read_header(data: bytes, limits: ImageLimits) -> Header:
@@ -95,6 +98,8 @@ def read_header(data: bytes, limits: ImageLimits) -> Header:
             except (struct.error, IndexError, OverflowError) as error:
                 raise BrokenImage("the image is truncated: its header ends too soon") from error
             _check_size(header, limits)
+            if len(data) < header.least_bytes:
+                raise BrokenImage("the image is truncated: too little data for its size")
             return header
     raise UnsupportedFormat("the data is none of PNG, JPEG, WebP, TIFF, BMP and GIF")
 
@@ -127,6 +132,7 @@ def _read_png(data: bytes) -> Header:
         frames=info.frames,
         may_be_transparent=info.may_be_transparent,
         transparent_grey=info.transparent_grey,
+        least_bytes=info.least_bytes,
     )
 
 
@@ -141,6 +147,7 @@ def _read_jpeg(data: bytes) -> Header:
         frames=info.frames,
         # OpenCV turns CMYK to RGB without regard to Adobe's inversion; Pillow knows it.
         reader="pillow" if info.channels == 4 else "opencv",
+        least_bytes=info.least_bytes,
     )
 
 

@@ -30,13 +30,14 @@ _MPF_IMAGE_COUNT: Final = 0xB001
 
 @dataclass(frozen=True, slots=True)
 class JpegInfo:
-    """What stands before the first scan."""
+    """What stands before the first scan; no file that holds all pixels has below `least_bytes`."""
 
     width: int
     height: int
     channels: int
     frames: int
     exif: bytes
+    least_bytes: int
 
 
 def read(data: bytes) -> JpegInfo:
@@ -68,11 +69,16 @@ def read(data: bytes) -> JpegInfo:
         raise BrokenImage("the JPEG file has no frame header before its first scan")
     check_scans(data)
     bits, height, width, channels = frame
-    if width * height > MAX_PIXELS_PER_BYTE * len(data):
-        raise BrokenImage("the JPEG data is truncated: too little for the size that it claims")
     if bits != 8:
         raise UnsupportedFormat(f"JPEG with {bits} bits per sample; 8 can be read")
-    return JpegInfo(width, height, channels, frames, exif)
+    return JpegInfo(
+        width,
+        height,
+        channels=channels,
+        frames=frames,
+        exif=exif,
+        least_bytes=width * height // MAX_PIXELS_PER_BYTE,
+    )
 
 
 def _segments(data: bytes) -> list[tuple[int, int, int]]:

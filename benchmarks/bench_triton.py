@@ -1,0 +1,190 @@
+"""The gateway in front of a real Triton: what it adds, what moving tensors costs, what kills do.
+
+    python -m benchmarks.bench_triton gateway [--side 512] [--rounds 5] [--seconds 4]
+    python -m benchmarks.bench_triton transport [--repeats 30]
+    python -m benchmarks.bench_triton kills [--kills 20]
+
+Everything that is compared is measured in turn in one run, and medians are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import http.client
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+
+from benchmarks.kills import kill_repeatedly
+from benchmarks.perf_analyzer import Load, fetch, measure
+from benchmarks.running_gateway import running_gateway
+from service.backends.base import Backend, CallContext
+from service.backends.embedded import EmbeddedBackend
+from service.backends.triton import TritonBackend
+from service.domain import Deadline
+from tests.triton_server.server import TritonServer, running
+
+REPOSITORY = Path("model_repository")
+SHARED_MEMORY_BYTES = 2**28
+
+
+def main() -> None:
+    """Run one of the measurements and print its table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["gateway", "transport", "kills"])
+    parser.add_argument("--model", default="nuclei")
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--kills", type=int, default=20)
+    arguments = parser.parse_args()
+    with running(TritonServer(REPOSITORY)) as triton:
+        match arguments.what:
+            case "gateway":
+                compare_with_perf_analyzer(triton, arguments)
+            case "transport":
+                asyncio.run(compare_transports(triton, arguments))
+            case _:
+                kill_repeatedly(triton, scene(arguments.side), kills=arguments.kills)
+
+
+def scene(side: int) -> bytes:
+    """Return the shipped example, tiled to a size, as a PNG file."""
+    image = cv2.imread("examples/nuclei.png")
+    times = -(-side // min(image.shape[:2]))
+    pixels = np.tile(image, (times, times, 1))[:side, :side]
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def compare_with_perf_analyzer(triton: TritonServer, arguments: argparse.Namespace) -> None:
+    """Compare ``/segment`` with perf_analyzer on the same model and shape."""
+    fetch()
+    data = scene(arguments.side)
+    side = arguments.side
+    print(f"{arguments.model} at {side}x{side}, {arguments.rounds} rounds of each in turn")
+    print("| transport | clients | perf_analyzer ms, /s | /segment ms, /s | latency | throughput |")
+    print("|---|---|---|---|---|---|")
+    for shared_memory in (True, False):
+        with segmenting(triton, arguments.model, shared_memory=shared_memory) as address:
+            for concurrency in (1, 4):
+                load = Load(arguments.model, (side, side, 3), concurrency, shared_memory)
+                theirs, ours = [], []
+                for _ in range(arguments.rounds):
+                    theirs.append(
+                        measure(
+                            triton.address,
+                            load,
+                            seconds=arguments.seconds,
+                            output_bytes=side * side * 64,
+                        )
+                    )
+                    ours.append(drive(address, data, concurrency, 3 * arguments.seconds))
+                (ms, rate), (own_ms, own_rate) = middle(theirs), middle(ours)
+                way = "shared memory" if shared_memory else "gRPC"
+                measured = f"{ms:.1f}, {rate:.2f} | {own_ms:.1f}, {own_rate:.2f}"
+                ratios = f"{own_ms / ms:.2f}x | {own_rate / rate:.2f}x"
+                print(f"| {way} | {concurrency} | {measured} | {ratios} |", flush=True)
+
+
+@contextmanager
+def segmenting(triton: TritonServer, model: str, *, shared_memory: bool) -> Iterator[str]:
+    """Run a gateway in front of a server and give the URL to post to."""
+    with running_gateway(
+        triton_url=triton.address, triton_shared_memory=str(shared_memory).lower()
+    ) as (address, _):
+        yield f"{address}/segment?model={model}"
+
+
+def middle(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    """Return the median of both columns."""
+    first, second = zip(*pairs, strict=True)
+    return statistics.median(first), statistics.median(second)
+
+
+def drive(url: str, data: bytes, concurrency: int, seconds: float) -> tuple[float, float]:
+    """Post an image over and over; return median milliseconds and answers per second."""
+    target = urlsplit(url)
+    spent: list[float] = []
+    until = time.perf_counter() + seconds
+
+    def client() -> None:
+        connection = http.client.HTTPConnection(target.hostname or "", target.port)
+        while time.perf_counter() < until:
+            began = time.perf_counter()
+            connection.request(
+                "POST", f"{target.path}?{target.query}", data, {"Content-Type": "image/png"}
+            )
+            reply = connection.getresponse()
+            reply.read()
+            if reply.status != http.HTTPStatus.OK:
+                raise RuntimeError(f"answered with {reply.status}")
+            spent.append((time.perf_counter() - began) * 1e3)
+
+    threads = [threading.Thread(target=client) for _ in range(concurrency)]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return statistics.median(spent), len(spent) / (time.perf_counter() - began)
+
+
+async def compare_transports(triton: TritonServer, arguments: argparse.Namespace) -> None:
+    """Compare one call in process, by gRPC and through shared memory."""
+    ways: dict[str, Backend] = {
+        "in process": EmbeddedBackend(REPOSITORY, threads=2, calls=1),
+        "gRPC": TritonBackend([triton.address]),
+        "shared memory": TritonBackend([triton.address], shared_memory_bytes=SHARED_MEMORY_BYTES),
+    }
+    for backend in ways.values():
+        await backend.start()
+    print("| side | MiB in, out | " + " | ".join(ways) + " | share of transport: gRPC, shm |")
+    print("|---|---|---|---|---|---|")
+    for side in (256, 512, 1024):
+        images = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
+        spent: dict[str, list[float]] = {way: [] for way in ways}
+        compute: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(arguments.repeats):
+            for way, backend in ways.items():
+                model = await backend.model(arguments.model)
+                before = _server_compute_ms(triton, arguments.model)
+                began = time.perf_counter()
+                outputs = await backend.infer(
+                    images, model, CallContext("bench", Deadline.after(60.0))
+                )
+                spent[way].append((time.perf_counter() - began) * 1e3)
+                compute[way].append(_server_compute_ms(triton, arguments.model) - before)
+                mib = (outputs.bytes_in / 2**20, outputs.bytes_out / 2**20)
+                outputs.release()
+        cells = " | ".join(f"{statistics.median(times):.1f}" for times in spent.values())
+        shares = ", ".join(f"{_transport_share(spent[w], compute[w]):.1%}" for w in list(ways)[1:])
+        print(f"| {side} | {mib[0]:.2f}, {mib[1]:.2f} | {cells} | {shares} |", flush=True)
+    for backend in ways.values():
+        await backend.aclose()
+
+
+def _server_compute_ms(triton: TritonServer, model: str) -> float:
+    labels = f'{{model="{model}",version="1"}}'
+    time.sleep(0.05)  # the server counts a call after its answer
+    return triton.metrics()[f"nv_inference_compute_infer_duration_us{labels}"] / 1e3
+
+
+def _transport_share(spent: list[float], compute: list[float]) -> float:
+    """Return the part of a call that is not the network's run, as the server timed it."""
+    pairs = zip(spent, compute, strict=True)
+    return statistics.median((whole - network) / whole for whole, network in pairs)
+
+
+if __name__ == "__main__":
+    main()

@@ -20,7 +20,7 @@ STRAY = -1
 
 
 @kernel
-def half_gaps2(centres: Float32, radius2: float) -> Float32:
+def half_gaps2(centres: Float32, radius2: np.float32) -> Float32:
     """Return per centre the square of half the way to its nearest fellow, at most the radius."""
     size, count = centres.shape
     gaps2 = np.empty(count, np.float32)
@@ -40,7 +40,7 @@ def half_gaps2(centres: Float32, radius2: float) -> Float32:
 
 @kernel
 def assign(
-    planes: Planes, foreground: Bool, centres: Float32, radius2: float, labels: Int32
+    planes: Planes, foreground: Bool, centres: Float32, radius2: np.float32, labels: Int32
 ) -> Float32:
     """Write 1 + the nearest centre within the radius, `STRAY`, or 0; return squared distances.
 
@@ -123,7 +123,7 @@ def settle(
     distances2: Float32,
     centres: Float32,
     keep: Bool,
-    reach2: float,
+    reach2: np.float32,
 ) -> None:
     """Give strays and the pixels of dropped centres to the nearest kept one within reach, else 0.
 

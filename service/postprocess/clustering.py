@@ -8,13 +8,11 @@ Axes: E embedding, H W image, K instances.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import isqrt
-
 import numpy as np
 import numpy.typing as npt
 
 from service.postprocess import assign, regions, seeds
+from service.postprocess.decoded import Decoded, check, mean_of, sample_step
 from service.postprocess.planes import FloatArray, Planes, as_planes
 
 ROUNDS = 10
@@ -26,25 +24,6 @@ REACH = 4.0 / 3.0
 With the paper's margins (0.5, 1.5) and its bandwidth of 1.5, just short of what another instance's
 pixels keep from the centre: 2 * 1.5 - 2 * 0.5.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Clusters:
-    """A partition and how tight it is.
-
-    Parameters
-    ----------
-    labels : (H, W) int32
-        0 background, else 1..K by first pixel in raster order.
-    distances2 : (H, W) float32
-        Squared distance of each labelled pixel to its centre; elsewhere undefined.
-    count : int
-        K.
-    """
-
-    labels: npt.NDArray[np.int32]
-    distances2: npt.NDArray[np.float32]
-    count: int
 
 
 def cluster(
@@ -94,17 +73,49 @@ def cluster(
     >>> cluster(x, np.ones((1, 4), dtype=bool), bandwidth=1.5, min_pixels=1)
     array([[1, 1, 2, 2]], dtype=int32)
     """
-    return find_clusters(
+    labels, _, _ = _partition(
         embedding,
         foreground,
         bandwidth=bandwidth,
         min_pixels=min_pixels,
         seed=seed,
         split_disconnected=split_disconnected,
-    ).labels
+    )
+    return labels
 
 
-def find_clusters(
+def decode_discriminative(
+    embedding: FloatArray,
+    foreground: npt.NDArray[np.bool_],
+    *,
+    bandwidth: float = 1.5,
+    min_pixels: int = 1,
+    split_disconnected: bool = False,
+) -> Decoded:
+    """Group foreground pixels as `cluster` does, and say how tight each group is.
+
+    Returns
+    -------
+    Decoded
+        Confidence is the mean of ``exp(-(d / bandwidth)^2)``, d the distance to the centre.
+
+    Raises
+    ------
+    ValueError
+        As `cluster` does.
+    """
+    labels, distances2, count = _partition(
+        embedding,
+        foreground,
+        bandwidth=bandwidth,
+        min_pixels=min_pixels,
+        split_disconnected=split_disconnected,
+    )
+    closeness = np.exp(distances2 * np.float32(-1.0 / bandwidth**2), out=distances2)
+    return Decoded(labels, np.clip(mean_of(labels, closeness, count), 0.0, 1.0))
+
+
+def _partition(
     embedding: FloatArray,
     foreground: npt.NDArray[np.bool_],
     *,
@@ -112,70 +123,50 @@ def find_clusters(
     min_pixels: int,
     seed: int = 0,
     split_disconnected: bool = False,
-) -> Clusters:
-    """Group foreground pixels and keep their distances; see `cluster`.
-
-    Raises
-    ------
-    ValueError
-        As `cluster` does.
-    """
-    if embedding.shape[1:] != foreground.shape:
-        raise ValueError(
-            f"embedding {embedding.shape} and foreground {foreground.shape} differ in size"
-        )
-    if not 0.0 < bandwidth < float(np.sqrt(seeds.FAR)) / 4:
-        raise ValueError(f"bandwidth must be a positive number, not {bandwidth}")
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], int]:
+    """Return labels 1..K, squared distances of labelled pixels to their centres, and K."""
+    check(embedding, foreground, bandwidth)
     planes = as_planes(embedding)
     mask = np.ascontiguousarray(foreground, dtype=np.bool_)
-    radius2 = np.float32(bandwidth) ** 2
+    smallest = max(min_pixels, 1)
+    radius2 = np.float32(bandwidth**2)
     centres = _centres(planes, mask, radius2, seed)
     labels = np.empty(mask.shape, np.int32)
     distances2 = assign.assign(planes, mask, centres, radius2, labels)
-    centres, distances2 = _admit_strays(
-        planes, mask, centres, radius2, labels, distances2, min_pixels
-    )
-    counts = regions.areas(labels, centres.shape[1])
-    keep = counts[1:] >= max(min_pixels, 1)
+    more = _missed(planes, labels, radius2, smallest)
+    if more.size:
+        centres = np.concatenate((centres, more), axis=1)
+        distances2 = assign.assign(planes, mask, centres, radius2, labels)
+    top = centres.shape[1]
+    keep = regions.areas(labels, top)[1:] >= smallest
     assign.settle(planes, labels, distances2, centres, keep, radius2 * np.float32(REACH**2))
     if split_disconnected:
         top = regions.split(labels)
-        counts = regions.areas(labels, top)
-    else:
-        counts = regions.areas(labels, centres.shape[1])
-    return Clusters(labels, distances2, regions.tidy(labels, counts, max(min_pixels, 1)))
+    count = regions.tidy(labels, regions.areas(labels, top), smallest)
+    return labels, distances2, count
 
 
 def _centres(
     planes: Planes, mask: npt.NDArray[np.bool_], radius2: np.float32, seed: int
 ) -> npt.NDArray[np.float32]:
     """Return the centres ``[E, K]`` that a sample of the pixels shows."""
-    step = min(4, max(1, isqrt(mask.size // 4096)))
-    samples, grid = seeds.gather(planes, mask, step, seed % (step * step))
+    step = sample_step(mask.size)
+    samples, _, grid = seeds.gather(planes, mask, step, seed % (step * step))
     centres, _ = seeds.lead(samples, grid, radius2)
     support = seeds.shift(samples, centres, radius2, ROUNDS)
     return seeds.merge(centres, support, radius2 / np.float32(4.0))
 
 
-def _admit_strays(
-    planes: Planes,
-    mask: npt.NDArray[np.bool_],
-    centres: npt.NDArray[np.float32],
-    radius2: np.float32,
-    labels: npt.NDArray[np.int32],
-    distances2: npt.NDArray[np.float32],
-    min_pixels: int,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Open centres for instances that the sample missed, and assign again if there are any."""
+def _missed(
+    planes: Planes, labels: npt.NDArray[np.int32], radius2: np.float32, min_pixels: int
+) -> npt.NDArray[np.float32]:
+    """Return centres ``[E, K]`` of instances that the sample has missed."""
     strays = labels == assign.STRAY
     if not strays.any():
-        return centres, distances2
+        return np.empty((planes.size, 0), np.float32)
     if min_pixels > 1:
         strays = seeds.coherent(planes, strays, radius2)
-    samples, grid = seeds.gather(planes, strays, 1, 0)
-    more, owners = seeds.lead(samples, grid, radius2)
-    more = more[:, np.bincount(owners, minlength=more.shape[1]) >= min_pixels]
-    if more.size == 0:
-        return centres, distances2
-    centres = np.ascontiguousarray(np.concatenate((centres, more), axis=1))
-    return centres, assign.assign(planes, mask, centres, radius2, labels)
+    samples, _, grid = seeds.gather(planes, strays, 1, 0)
+    centres, owners = seeds.lead(samples, grid, radius2)
+    kept = np.bincount(owners, minlength=centres.shape[1]) >= min_pixels
+    return np.ascontiguousarray(centres[:, kept])

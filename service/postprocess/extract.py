@@ -7,20 +7,31 @@ Axes: E embedding, C classes, H W image, h w network output, K instances.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from service import signature
 from service.domain import Instance, Prediction, Segmentation
 from service.errors import BackendFailed
 from service.masks.rle import describe_labels
-from service.postprocess.clustering import find_clusters
+from service.postprocess.associative import decode_associative
+from service.postprocess.clustering import decode_discriminative
+from service.postprocess.decoded import Decoded
 from service.postprocess.foreground import foreground_masks
-from service.postprocess.scores import score
+from service.postprocess.metric_learning import decode_metric_learning
+from service.postprocess.recurrent import decode_recurrent
+from service.postprocess.scores import foreground_confidence
+from service.postprocess.spatial import decode_spatial
 from service.recipe import Recipe
+
+Floats = npt.NDArray[np.floating[Any]]
+Mask = npt.NDArray[np.bool_]
+
+INTEGERS = ("min_pixels", "split_disconnected", "max_seeds", "rounds")
+"""Settings of decoders that are whole numbers; a recipe holds them as JSON numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,61 +110,64 @@ def extract(
     for c, category in enumerate(recipe.classes):
         if options.class_ids is not None and category.id not in options.class_ids:
             continue
-        found, found_scores = _decode(prediction, recipe, logits[c], masks[c], options)
-        np.add(found, len(classes), out=labels, where=found > 0)
-        scores.append(found_scores)
-        classes.extend([c] * found_scores.size)
+        found = _decode(prediction, recipe, c, masks[c], options)
+        count = found.confidence.size
+        np.add(found.labels, len(classes), out=labels, where=found.labels > 0)
+        scores.append(found.confidence * foreground_confidence(found.labels, logits[c], count))
+        classes.extend([c] * count)
     return _assemble(labels, np.concatenate([np.empty(0), *scores]), classes, recipe, options)
 
 
 def _decode(
-    prediction: Prediction,
-    recipe: Recipe,
-    logits: npt.NDArray[np.floating[Any]],
-    mask: npt.NDArray[np.bool_],
-    options: ExtractOptions,
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-    """Return labels 1..K of one class, and their scores."""
+    prediction: Prediction, recipe: Recipe, c: int, mask: Mask, options: ExtractOptions
+) -> Decoded:
+    """Find the instances of one class with the decoder of the method."""
     settings = _settings(recipe, options)
-    embedding = _at_image_size(prediction.embedding, recipe.stride, mask.shape)
+
+    def tensor(name: str) -> Floats:
+        return _at_image_size(prediction.extras[name], name, recipe.stride, mask.shape)
+
+    embedding = _at_image_size(prediction.embedding, signature.EMBEDDING, recipe.stride, mask.shape)
     match recipe.method:
         case "discriminative":
-            found = find_clusters(
-                embedding,
-                mask,
-                bandwidth=settings["bandwidth"],
-                min_pixels=int(settings["min_pixels"]),
-                split_disconnected=bool(settings["split_disconnected"]),
-            )
-            return found.labels, score(
-                found.labels, found.distances2, logits, found.count, settings["bandwidth"]
-            )
-        case other:
-            raise BackendFailed(f"no decoder for the method {other!r}")
+            return decode_discriminative(embedding, mask, **settings)
+        case "associative":
+            return decode_associative(embedding, mask, **settings)
+        case "metric_learning":
+            seediness = tensor(signature.SEEDINESS)
+            return decode_metric_learning(embedding, mask, seediness, **settings)
+        case "recurrent":
+            return decode_recurrent(embedding, mask, **settings)
+        case "spatial":
+            sigma, seediness = tensor(signature.SIGMA), tensor(signature.SEEDINESS)
+            return decode_spatial(embedding, mask, sigma, seediness[c], **settings)
 
 
-def _settings(recipe: Recipe, options: ExtractOptions) -> Mapping[str, float]:
-    """Return the decoder's settings: the recipe's, and the caller's over them."""
-    settings = {"bandwidth": 1.5, "min_pixels": 1.0, "split_disconnected": 0.0, **recipe.decoder}
-    if options.bandwidth is not None:
+def _settings(recipe: Recipe, options: ExtractOptions) -> dict[str, Any]:
+    """Return the decoder's keyword arguments: the recipe's, and the caller's over them.
+
+    A caller's bandwidth means something only to the methods that cluster by distance.
+    """
+    settings: dict[str, Any] = {
+        name: int(value) if name in INTEGERS else value for name, value in recipe.decoder.items()
+    }
+    if options.bandwidth is not None and recipe.method in ("discriminative", "associative"):
         settings["bandwidth"] = options.bandwidth
     if options.min_area is not None:
         settings["min_pixels"] = options.min_area
     return settings
 
 
-def _at_image_size(
-    embedding: npt.NDArray[np.floating[Any]], stride: int, size: tuple[int, ...]
-) -> npt.NDArray[np.floating[Any]]:
-    """Return the embedding cropped to the image, repeated where it comes at a stride."""
+def _at_image_size(tensor: Floats, name: str, stride: int, size: tuple[int, ...]) -> Floats:
+    """Return a tensor cropped to the image, repeated where it comes at a stride."""
     height, width = size
     if stride > 1:
-        embedding = embedding.repeat(stride, axis=1).repeat(stride, axis=2)
-    if embedding.shape[1] < height or embedding.shape[2] < width:
+        tensor = tensor.repeat(stride, axis=1).repeat(stride, axis=2)
+    if tensor.shape[1] < height or tensor.shape[2] < width:
         raise BackendFailed(
-            f"the network's embedding {embedding.shape} does not cover {height} x {width} pixels"
+            f"the network's {name} {tensor.shape} does not cover {height} x {width} pixels"
         )
-    return embedding[:, :height, :width]
+    return tensor[:, :height, :width]
 
 
 def _assemble(

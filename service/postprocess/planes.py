@@ -75,8 +75,7 @@ def as_planes(embedding: FloatArray) -> Planes:
     return Planes(values, size, plane, row)
 
 
-@intrinsic
-def _float_of_bits(typingctx: Any, bits: Any) -> Any:  # noqa: ARG001 - the signature that Numba calls
+def _bitcast(typingctx: Any, bits: Any) -> Any:  # noqa: ARG001 - the signature that Numba calls
     """Read 32 bits as a float32."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001 - as above
@@ -85,12 +84,14 @@ def _float_of_bits(typingctx: Any, bits: Any) -> Any:  # noqa: ARG001 - the sign
     return types.float32(types.int32), codegen
 
 
+_float_of_bits = intrinsic(_bitcast)
+
+
 def widen(value: Any) -> Any:
     """Return a stored element as float32; compiled code only."""
     raise NotImplementedError(value)
 
 
-@overload(widen, inline="always")
 def _widen(value: Any) -> Any:
     if value == types.uint16:
 
@@ -109,6 +110,9 @@ def _widen(value: Any) -> Any:
         return value
 
     return as_it_is
+
+
+overload(widen, inline="always")(_widen)
 
 
 @kernel

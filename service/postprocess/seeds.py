@@ -21,17 +21,20 @@ FAR = np.float32(1e30)
 
 
 @kernel
-def gather(planes: Planes, foreground: Bool, step: int, offset: int) -> tuple[Float32, Int32]:
-    """Return vectors ``[E, S]`` of the foreground on a lattice, and its grid of sample numbers.
+def gather(
+    planes: Planes, foreground: Bool, step: int, offset: int
+) -> tuple[Float32, Int32, Int32]:
+    """Return vectors ``[E, S]`` of the foreground on a lattice, their pixels, and a grid.
 
-    The grid holds -1 where there is no sample. Every other row of the lattice is shifted by half a
-    step, so that narrow upright objects are met too.
+    Pixels are raster indices; the grid numbers the samples, -1 where there is none. Every other
+    row of the lattice is shifted by half a step, so that narrow upright objects are met too.
     """
     height, width = foreground.shape
     rows = (height + step - 1 - offset % step) // step if height > offset % step else 0
     columns = (width + step - 1) // step
     grid = np.full((rows, columns), -1, np.int32)
     samples = np.empty((planes.size, rows * columns), np.float32)
+    pixels = np.empty(rows * columns, np.int32)
     count = 0
     vector = np.empty((planes.size, 1), np.float32)
     for j in range(rows):
@@ -50,12 +53,13 @@ def gather(planes: Planes, foreground: Bool, step: int, offset: int) -> tuple[Fl
             for e in range(planes.size):
                 samples[e, count] = vector[e, 0]
             grid[j, i] = count
+            pixels[count] = y * width + x
             count += 1
-    return samples[:, :count].copy(), grid
+    return samples[:, :count].copy(), pixels[:count], grid
 
 
 @kernel
-def coherent(planes: Planes, mask: Bool, radius2: float) -> Bool:
+def coherent(planes: Planes, mask: Bool, radius2: np.float32) -> Bool:
     """Return the pixels of the mask that share it with a 4-neighbour within the radius.
 
     Noise strays alone; an object that the sample has missed still has neighbouring pixels.
@@ -85,7 +89,7 @@ def coherent(planes: Planes, mask: Bool, radius2: float) -> Bool:
 
 
 @kernel
-def nearest(vector: Float32, centres: Float32, count: int, work: Float32) -> tuple[int, float]:
+def nearest(vector: Float32, centres: Float32, count: int, work: Float32) -> tuple[int, np.float32]:
     """Return the nearest of the first `count` centres (the first on a tie), and its distance².
 
     `work` is scratch space for `count` numbers; the answer is (-1, FAR) without centres.
@@ -105,7 +109,7 @@ def nearest(vector: Float32, centres: Float32, count: int, work: Float32) -> tup
 
 
 @kernel
-def lead(samples: Float32, grid: Int32, radius2: float) -> tuple[Float32, Int32]:
+def lead(samples: Float32, grid: Int32, radius2: np.float32) -> tuple[Float32, Int32]:
     """Open a centre at every sample that no centre is near to; return centres and owners.
 
     A centre is the running mean of its samples. Neighbours in the image are asked first, so that
@@ -171,7 +175,7 @@ def _wider(centres: Float32) -> Float32:
 
 
 @kernel
-def shift(samples: Float32, centres: Float32, radius2: float, rounds: int) -> Int32:
+def shift(samples: Float32, centres: Float32, radius2: np.float32, rounds: int) -> Int32:
     """Move each centre to the mean of the samples around it until it rests; return the counts."""
     size, total = samples.shape
     count = centres.shape[1]
@@ -209,7 +213,7 @@ def shift(samples: Float32, centres: Float32, radius2: float, rounds: int) -> In
 
 
 @kernel
-def merge(centres: Float32, support: Int32, radius2: float) -> Float32:
+def merge(centres: Float32, support: Int32, radius2: np.float32) -> Float32:
     """Keep the centres that no better supported one is within the radius of, best first."""
     size, total = centres.shape
     order = np.argsort(-support, kind="mergesort")

@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 import numpy as np
 
+from service import signature
 from service.domain import Category, Method, Prediction
+from service.masks.overlay import overlay
+from service.masks.polygon import polygons_of_labels
+from service.masks.rle import decode
 from service.postprocess.extract import extract
+from service.postprocess.metric_learning import TAUS
 from service.recipe import Recipe
 
-METHODS: tuple[Method, ...] = ("discriminative",)
+SIDE = 128
+"""Large enough for sampling, so that what follows up on missed instances runs too."""
 
 
 def compile_kernels() -> None:
-    """Run every decoder once on a small picture, in both float types.
+    """Run every decoder and every renderer once on a small picture, in both float types.
 
-    Takes seconds where nothing is compiled yet, milliseconds where the compiled code is kept.
+    Takes a while where nothing is compiled yet, milliseconds where the compiled code is kept.
     """
-    ramp = np.arange(2 * 8 * 8, dtype=np.float32).reshape(2, 8, 8)
+    labels = np.zeros((SIDE, SIDE), np.int32)
     for dtype in (np.float16, np.float32):
-        for method in METHODS:
-            prediction = Prediction(
-                embedding=ramp.astype(dtype),
-                foreground_logits=np.ones((1, 8, 8), dtype=dtype),
-            )
-            recipe = Recipe(
-                method=method,
-                embedding_size=2,
-                classes=(Category(1, "object"),),
-                size_multiple=1,
-            )
-            extract(prediction, recipe, (7, 7))
+        for method in get_args(Method):
+            labels = extract(_picture(method, dtype), _recipe(method), (SIDE - 1, SIDE - 1)).labels
+    polygons_of_labels(labels)
+    overlay(np.zeros((*labels.shape, 3), np.uint8), labels)
+    decode({"size": [1, 1], "counts": "01"})
+
+
+def _picture(method: Method, dtype: type[np.floating[Any]]) -> Prediction:
+    """Return two halves, and on an odd row a speck that the sample does not meet."""
+    embedding = np.zeros((1 if method == "associative" else 2, SIDE, SIDE), dtype)
+    embedding[:, :, SIDE // 2 :] = 10.0
+    embedding[:, 5, 9:11] = -10.0
+    maps = len(TAUS) if method == "metric_learning" else 1
+    return Prediction(
+        embedding=embedding,
+        foreground_logits=np.ones((1, SIDE, SIDE), dtype),
+        extras={
+            signature.SEEDINESS: np.full((maps, SIDE, SIDE), 5.0, dtype),
+            signature.SIGMA: np.zeros((1, SIDE, SIDE), dtype),
+        },
+    )
+
+
+def _recipe(method: Method) -> Recipe:
+    return Recipe(
+        method=method,
+        embedding_size=2,
+        classes=(Category(1, "object"),),
+        size_multiple=1,
+        decoder={"min_pixels": 2},
+    )

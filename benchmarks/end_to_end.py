@@ -31,7 +31,7 @@ from service.imaging.geometry import fit
 def main() -> None:
     """Measure and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("image", type=Path, nargs="?", default=Path("examples/nuclei-256.png"))
+    parser.add_argument("image", type=Path, nargs="?", default=Path("examples/nuclei.png"))
     parser.add_argument("--model", default="nuclei")
     parser.add_argument("--repeats", type=int, default=60)
     arguments = parser.parse_args()

@@ -64,7 +64,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(settings: Settings) -> int:
     configure_logging(settings.log_level, settings.log_format)
-    app = create_app(settings)
+    try:
+        app = create_app(settings)
+    except DiscernError as error:
+        print(f"discern: {error}", file=sys.stderr)
+        return 2
     server = create_server(app, settings, on_ready=_announce)
     server.run()
     return 0 if server.started and not app.state.gateway.lifecycle.failed else 1
@@ -73,7 +77,7 @@ def _serve(settings: Settings) -> int:
 def _announce(address: str) -> None:
     print(
         f"Discern is ready at {address}  (API: {address}/docs)\n"
-        f"Try it: curl -F image=@examples/nuclei-256.png '{address}/segment'",
+        f"Try it: curl -F image=@examples/nuclei.png '{address}/segment'",
         flush=True,
     )
 

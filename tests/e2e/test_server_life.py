@@ -1,0 +1,59 @@
+"""How the server ends, and how it begins when something is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from tests.live import ROOT, LiveGateway
+
+IMAGE = ROOT / "examples" / "nuclei.png"
+
+
+def test_a_request_in_flight_is_answered_before_the_server_ends() -> None:
+    with LiveGateway() as live:
+        connection = live.connect()
+        data = IMAGE.read_bytes()
+        connection.putrequest("POST", "/segment")
+        connection.putheader("Content-Type", "image/png")
+        connection.putheader("Content-Length", str(len(data)))
+        connection.endheaders(data)
+        statuses: list[int] = []
+        reader = threading.Thread(target=lambda: statuses.append(connection.getresponse().status))
+        reader.start()
+        assert live.stop() == 0
+        reader.join(timeout=30)
+        connection.close()
+    assert statuses == [200]
+
+
+def test_a_repository_without_models_ends_the_server_with_a_clear_message(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "service", "serve"],
+        cwd=ROOT,
+        env={"DISCERN_MODEL_REPOSITORY": str(tmp_path), "DISCERN_PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "holds no model folder" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_wrong_setting_is_named_and_ends_the_command_with_status_2() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "service"],
+        cwd=ROOT,
+        env={"DISCERN_PORT": "many"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "DISCERN_PORT" in ended.stderr
+    assert "Traceback" not in ended.stderr

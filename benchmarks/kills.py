@@ -33,6 +33,8 @@ class Seen:
         Answers by status.
     late_s : list of float
         By how much answers missed their deadline; negative when they did not.
+    answers : set of str
+        Different lists of instances among the successes; the image is the same, so one is right.
     malformed : int
         Failures that were no problem documents.
     last_success_s : float
@@ -41,6 +43,7 @@ class Seen:
 
     statuses: Counter[int] = field(default_factory=Counter)
     late_s: list[float] = field(default_factory=list)
+    answers: set[str] = field(default_factory=set)
     malformed: int = 0
     last_success_s: float = 0.0
 
@@ -78,6 +81,7 @@ def kill_repeatedly(triton: TritonServer, data: bytes, *, kills: int) -> None:
         print(f"{kills} kills, {CLIENTS} clients, deadline {TIMEOUT_MS / 1e3:g} s, shared memory")
         print(f"answers by status: {dict(sorted(seen.statuses.items()))}")
         print(f"failures that were no problem document: {seen.malformed}")
+        print(f"different answers to the one image: {len(seen.answers)}")
         print(f"latest answer relative to its deadline: {max(seen.late_s):+.2f} s")
         print(f"success after ready: median {statistics.median(gaps):.2f} s, worst {max(gaps):.2f}")
         print(
@@ -104,6 +108,7 @@ def _client(url: str, data: bytes, seen: Seen, stop: threading.Event) -> None:
         seen.late_s.append(now - began - TIMEOUT_MS / 1e3)
         if reply.status == http.HTTPStatus.OK:
             seen.last_success_s = now
+            seen.answers.add(str(orjson.loads(body)["instances"]))
         else:
             problem = reply.headers.get_content_type() == "application/problem+json"
             seen.malformed += not (problem and orjson.loads(body)["status"] == reply.status)

@@ -60,6 +60,7 @@ class RegionPool:
         self._token = secrets.token_hex(4)
         self._made = 0
         self._free: list[Region] = []
+        self._named: set[Region] = set()
         self.used_bytes = 0
 
     def lease(self, size_bytes: int) -> Region | None:
@@ -84,19 +85,24 @@ class RegionPool:
 
     def give_back(self, region: Region) -> None:
         """Take a region back for the next call."""
-        self._free.append(region)
+        if region in self._named:
+            self._free.append(region)
 
     def discard(self, region: Region) -> None:
         """Remove a region that the server may still be writing to; it is not used again."""
+        if region not in self._named:
+            return
+        self._named.remove(region)
         self.used_bytes -= region.data.nbytes
         with contextlib.suppress(FileNotFoundError):
             (self._folder / region.name).unlink()
         os.close(region.descriptor)
 
     def close(self) -> None:
-        """Remove every region that is not handed out."""
-        while self._free:
-            self.discard(self._free.pop())
+        """Remove every region; those handed out stay readable for as long as they are held."""
+        self._free.clear()
+        for region in list(self._named):
+            self.discard(region)
 
     def _create(self, capacity: int) -> Region | None:
         self._made += 1
@@ -113,7 +119,9 @@ class RegionPool:
             path.unlink(missing_ok=True)
             return None
         self.used_bytes += capacity
-        return Region(name, np.frombuffer(mapping, np.uint8), descriptor)
+        region = Region(name, np.frombuffer(mapping, np.uint8), descriptor)
+        self._named.add(region)
+        return region
 
 
 def remove_stale(folder: Path = FOLDER) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -26,16 +25,6 @@ from service.domain import Deadline
 from service.errors import ModelNotFound
 
 LOAD_TIMEOUT_S = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class _SharedOutputs(Outputs):
-    """Outputs in shared memory; `release` hands the memory to the next call."""
-
-    on_release: Callable[[], None] = lambda: None
-
-    def release(self) -> None:
-        self.on_release()
 
 
 class TritonBackend:
@@ -127,21 +116,19 @@ class TritonBackend:
         """
         call = Call(np.ascontiguousarray(images), model, context)
         lease = await self._lease(call)
-
-        def give_back() -> None:
-            if self._memory and lease:
-                self._memory.finish(lease)
-
         try:
             tensors = await self._servers.call(context.deadline, self._transport(call, lease))
             check_outputs(tensors, model, images.shape)
         except BaseException as error:  # a cancelled call gives its memory back too
-            give_back()
+            if self._memory and lease:
+                self._memory.finish(lease)
             if isinstance(error, ModelNotFound):
                 self._catalogue.forget()
             raise
+        if self._memory and lease:
+            self._memory.hand_over(lease, tensors)
         bytes_out = sum(array.nbytes for array in tensors.values())
-        return _SharedOutputs(tensors, images.nbytes, bytes_out, give_back)
+        return Outputs(tensors, images.nbytes, bytes_out)
 
     async def load(self, name: str) -> None:
         """Load a model, or load it anew, on every server; the old version serves meanwhile.

@@ -1,8 +1,10 @@
 """Calls whose tensors lie in shared memory: written once by us, answered in place by the server.
 
-A region stays out of the pool until the server has surely let go of it. Triton goes on with a call
-that its client has left, and refuses to unregister a region while a call uses it; so the region of
-an abandoned call loses its name at once and is unregistered as soon as the server agrees.
+A region is used again once both sides have surely let go of it. On our side that is when the last
+array on it is gone, wherever it went: a worker may still read tensors whose request has given up.
+On the other side, Triton goes on with a call that its client has left, and refuses to unregister a
+region while a call uses it; so the region of an abandoned call loses its name at once and is
+unregistered as soon as the server agrees.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import asyncio
 import contextlib
 import logging
 import math
+import weakref
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,14 +50,14 @@ class Lease:
         By tensor name.
     tainted : bool
         Whether a server may write to it after the call.
-    finished : bool
-        Whether it was taken back.
+    readers : int
+        Arrays that still look at it.
     """
 
     region: Region
     slots: Mapping[str, Slot]
     tainted: bool = False
-    finished: bool = False
+    readers: int = 0
 
     def part(self, name: str) -> npt.NDArray[np.uint8]:
         """Return the bytes of one tensor."""
@@ -82,6 +86,7 @@ class SharedMemory:
         self._servers = servers
         self._folder = folder
         self._pool = RegionPool(limit_bytes, folder)
+        self._dropped: deque[Lease] = deque()  # one entry per array that is gone, by any thread
         self._sweeper: asyncio.Task[None] | None = None
         self._nameless = False
 
@@ -104,6 +109,7 @@ class SharedMemory:
         """Return a region with the images in it; None when there is no room, or nobody to share."""
         if all(server.shares_memory is False for server in self._servers.all):
             return None
+        self._collect()
         recipe = served.model.recipe
         sizes = {signature.IMAGE: images.nbytes}
         for spec in signature.OUTPUTS[recipe.method]:
@@ -130,11 +136,18 @@ class SharedMemory:
         """Tell a server of a region; False when it cannot see this host's memory."""
         return await self._attach(server, lease.region)
 
+    def hand_over(self, lease: Lease, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take the region back when the last array on it, view or not, is gone."""
+        # NumPy hangs views of a view on the first array, the one that reads the buffer.
+        roots = [array.base for array in tensors.values() if isinstance(array.base, np.ndarray)]
+        lease.readers = len(roots)
+        if not roots:  # sent by wire after all, and copied
+            self.finish(lease)
+        for root in roots:
+            weakref.finalize(root, self._dropped.append, lease)
+
     def finish(self, lease: Lease) -> None:
-        """Take a region back, once: into the pool, or out of use when a server may still write."""
-        if lease.finished:
-            return
-        lease.finished = True
+        """Take a region back: into the pool, or out of use when a server may still write."""
         if not lease.tainted:
             self._pool.give_back(lease.region)
             return
@@ -145,6 +158,7 @@ class SharedMemory:
         """Remove the regions, and have the servers that answer let go of them."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self._collect()
         self._pool.close()
         await self._sweep()
 
@@ -174,6 +188,13 @@ class SharedMemory:
         server.regions.add(region.name)
         server.shares_memory = True
         return True
+
+    def _collect(self) -> None:
+        while self._dropped:
+            lease = self._dropped.popleft()
+            lease.readers -= 1
+            if lease.readers == 0:
+                self.finish(lease)
 
     def _sweep_soon(self) -> None:
         self._nameless = True

@@ -62,7 +62,7 @@ def harmless() -> dict[str, bytes]:
         "png with packed texts": _HEAD + text * 200 + _TAIL,
         "png with packed international texts": _HEAD + international * 200 + _TAIL,
         "png with a colour profile of 50 MiB": _HEAD + profile + _TAIL,
-        "tiff of ten thousand pages": tiff(noise(10_001, 1, 1), photometric="minisblack"),
+        "tiff of very many pages": _tiff_of_pages(20_000),
         "gif of many frames": _gif_of(1, 1, frames=100_000),
     }
 
@@ -116,6 +116,17 @@ def _tiff_with(changes: dict[int, int | tuple[int, int]]) -> bytes:
     )
     head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
     return head.ljust(300, b"\0") + zlib.compress(bytes(300_000)).ljust(300_000, b"\0")
+
+
+def _tiff_of_pages(count: int) -> bytes:
+    """Hang a chain of empty directories behind a page."""
+    data = bytearray(tiff(noise(7, 13)))
+    (first,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, first)
+    struct.pack_into("<I", data, first + 2 + 12 * entries, len(data))
+    for _ in range(count):
+        data += struct.pack("<HI", 0, len(data) + 6)
+    return bytes(data)
 
 
 def _memory_bytes(field: str) -> int:

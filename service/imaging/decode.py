@@ -24,9 +24,8 @@ from PIL import GifImagePlugin, Image, ImageFile, JpegImagePlugin, TiffImagePlug
 from service.domain import DecodedImage, ImageLimits
 from service.errors import BrokenImage
 from service.imaging import png
-from service.imaging.depth import scale_to_8_bits
+from service.imaging.compose import compose
 from service.imaging.header import Header, read_header
-from service.imaging.upright import flatten, orient
 
 # OpenCV writes every damaged file to standard error; the caller is told, which is enough.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -97,7 +96,7 @@ def decode_image(data: bytes, limits: ImageLimits) -> DecodedImage:
             raw = _read_with_pillow(data, header)
     except _FOREIGN_ERRORS as error:
         raise BrokenImage(f"the {header.format.upper()} data is truncated or damaged") from error
-    return _finish(raw, header)
+    return compose(raw, header)
 
 
 def _read_with_opencv(data: bytes, header: Header) -> npt.NDArray[Any]:
@@ -124,59 +123,3 @@ def _read_with_pillow(data: bytes, header: Header) -> npt.NDArray[np.uint8]:
         image.load()
         converted = image.convert("RGBA" if image.has_transparency_data else "RGB")
         return np.array(converted, dtype=np.uint8)
-
-
-def _finish(raw: npt.NDArray[Any], header: Header) -> DecodedImage:
-    """Scale, flatten and turn what a library decoded."""
-    # Both libraries carry out the orientation of a TIFF file themselves.
-    turn = 1 if header.format == "tiff" else header.orientation
-    stored = (header.height, header.width)
-    if header.format == "tiff" and header.orientation >= 5:
-        stored = stored[::-1]
-    if raw.shape[:2] != stored:
-        raise BrokenImage("the pixels do not fill the size that the header claims")
-    colour, alpha = _split_alpha(raw, header)
-    scaled_range = None
-    if raw.dtype != np.uint8:
-        colour, scaled_range = scale_to_8_bits(colour)
-    if header.inverted:
-        colour = 255 - colour
-    if colour.ndim == 2:
-        colour = cv2.cvtColor(colour, cv2.COLOR_GRAY2RGB)
-    if alpha is not None:
-        colour = flatten(np.ascontiguousarray(colour), alpha)
-    return DecodedImage(
-        pixels=np.ascontiguousarray(orient(colour, turn)),
-        format=header.format,
-        orientation_applied=header.orientation != 1,
-        source_bits=header.bits,
-        scaled_range=scaled_range,
-        frames=header.frames,
-    )
-
-
-def _split_alpha(
-    raw: npt.NDArray[Any], header: Header
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8] | None]:
-    """Return the colours, and alpha where there is any."""
-    if raw.shape[2:] == (4,):
-        alpha = _alpha_to_8_bits(raw[..., 3]) if header.may_be_transparent else None
-        return raw[..., :3], alpha
-    if header.transparent_grey is not None:
-        # OpenCV widens grey of fewer than 8 bits, and knows nothing of the transparent value.
-        widened = 255 // (2**header.bits - 1) if header.bits < 8 else 1
-        grey = raw if raw.ndim == 2 else raw[..., 0]
-        opaque = grey != header.transparent_grey * widened
-        return raw, np.where(opaque, 255, 0).astype(np.uint8)
-    return raw, None
-
-
-def _alpha_to_8_bits(alpha: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Scale alpha by the range of its type; floating point alpha lies in 0..1."""
-    if alpha.dtype == np.uint8:
-        return alpha
-    top = 1.0 if alpha.dtype.kind == "f" else float(np.iinfo(alpha.dtype).max)
-    share = alpha.astype(np.float32) / np.float32(top)
-    np.nan_to_num(share, copy=False, nan=1.0)
-    alpha_8: npt.NDArray[np.uint8] = np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
-    return alpha_8

@@ -77,7 +77,7 @@ def _scale_16_bits(flat: npt.NDArray[Any], scaled: npt.NDArray[np.uint8]) -> tup
         low, high = int(present[0]), int(present[-1])
     table = _ramp(np.arange(2**16, dtype=np.float64), low, high)
     for start in range(0, codes.size, BLOCK):
-        np.take(table, codes[start : start + BLOCK], out=scaled[start : start + BLOCK])
+        scaled[start : start + BLOCK] = table[codes[start : start + BLOCK]]
     return float(low + shift), float(high + shift)
 
 

@@ -43,13 +43,11 @@ def read(data: bytes) -> tuple[int, int, int]:
     at = 13 + _table_size(flags)
     frames = 0
     steps = 0
-    while steps < MAX_STEPS and at < len(data):
+    while steps < MAX_STEPS and at + 10 < len(data):
         kind = data[at]
         if kind == _IMAGE:
-            frames += 1
-            if at + 10 > len(data) and frames > 1:
-                break
             left, top, across, down, flags = struct.unpack_from("<HHHHB", data, at + 1)
+            frames += 1
             if frames == 1:
                 width, height = max(width, left + across), max(height, top + down)
             at += 11 + _table_size(flags)

@@ -155,13 +155,16 @@ def _directory(data: bytes, layout: _Layout, start: int) -> _Directory:
     at = start + struct.calcsize(layout.count)
     head = layout.order + ("HHQ" if layout.big else "HHI")
     tags: _Directory = {}
+    seen: set[int] = set()
     for index in range(entries):
         place = at + index * layout.entry_bytes
         tag, kind, count = struct.unpack_from(head, data, place)
+        # Libraries differ in which of two they believe: one of them might carry another size.
+        if tag in seen:
+            raise BrokenImage("the TIFF directory names a tag twice")
+        seen.add(tag)
         if kind not in _FORMATS_OF_TYPES:
             continue
-        if tag in tags:
-            raise BrokenImage("the TIFF directory names a tag twice")
         form = layout.order + str(min(count, 16)) + _FORMATS_OF_TYPES[kind]
         place += struct.calcsize(head)
         if count * struct.calcsize(_FORMATS_OF_TYPES[kind]) > struct.calcsize(layout.offset):

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain import ImageLimits
@@ -30,6 +30,7 @@ KINDS = st.sampled_from(
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 
+@settings(deadline=None)
 @given(
     kind=KINDS,
     width=st.integers(1, 40),
@@ -45,6 +46,7 @@ def test_every_picture_decodes_as_pillow_decodes_it(
     np.testing.assert_array_equal(decode_image(data, ImageLimits()).pixels, pillow_says(data))
 
 
+@settings(deadline=None)
 @given(
     width=st.integers(1, 40),
     height=st.integers(1, 40),
@@ -61,11 +63,13 @@ def test_gain_and_offset_of_a_16_bit_camera_do_not_change_the_picture(
     np.testing.assert_array_equal(plain, other)
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=300))
 def test_any_bytes_have_a_known_outcome(data: bytes) -> None:
     assert outcome(data) in OUTCOMES
 
 
+@settings(deadline=None)
 @given(head=st.sampled_from(FILES), cut=st.integers(0, 40), tail=st.binary(max_size=200))
 def test_any_bytes_after_a_true_beginning_have_a_known_outcome(
     head: bytes, cut: int, tail: bytes

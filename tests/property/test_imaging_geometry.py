@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.imaging.geometry import fit
@@ -12,6 +12,7 @@ from tests.image_files import noise
 SIDES = st.integers(1, 70)
 
 
+@settings(deadline=None)
 @given(height=SIDES, width=SIDES, multiple=st.sampled_from([1, 2, 8, 16, 32]))
 def test_padding_is_numpys_reflection_and_a_crop_is_its_inverse(
     height: int, width: int, multiple: int

@@ -1,0 +1,131 @@
+"""What a header is believed, and what not."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.domain import ImageLimits
+from service.errors import BrokenImage, TooLarge
+from service.imaging.compose import compose
+from service.imaging.decode import decode_image
+from service.imaging.header import Header, read_header
+from tests.bombs import harmless, refused
+from tests.image_files import chunk, encode, noise, picture, png, png_header, tiff
+
+LIMITS = ImageLimits()
+WIDTH, HEIGHT = b"\0\1\4\0", b"\1\1\4\0"
+GIF_HEAD = b"GIF89a\1\0\1\0\0\0\0"
+GIF_FRAME = b"\x2c\0\0\0\0\1\0\1\0\0\2\2\x44\1\0"
+
+
+@pytest.mark.parametrize("data", refused().values(), ids=refused())
+def test_what_claims_more_than_it_holds_is_refused(data: bytes) -> None:
+    with pytest.raises((TooLarge, BrokenImage)):
+        read_header(data, LIMITS)
+
+
+@pytest.mark.parametrize("data", harmless().values(), ids=harmless())
+def test_ballast_does_not_hide_the_picture(data: bytes) -> None:
+    image = decode_image(data, LIMITS)
+    assert (image.width, image.height) in ((13, 7), (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("form", "mode", "options"),
+    [
+        ("WEBP", "RGB", {"lossless": False}),
+        ("WEBP", "RGB", {"lossless": True}),
+        ("WEBP", "RGBA", {"lossless": False}),
+        ("WEBP", "RGBA", {"lossless": True}),
+        ("TIFF", "RGB", {"big_tiff": True}),
+        ("JPEG", "RGB", {"progressive": True}),
+        ("JPEG", "L", {"comment": b"\xff" * 100}),
+        ("GIF", "L", {"comment": b"of more than one block" * 20}),
+    ],
+    ids=str,
+)
+def test_every_form_of_a_format_says_its_size(
+    form: str, mode: str, options: dict[str, Any]
+) -> None:
+    header = read_header(encode(picture(mode), form, **options), LIMITS)
+    assert (header.width, header.height) == (13, 7)
+
+
+def test_a_bitmap_with_the_oldest_header_decodes() -> None:
+    rows = bytes(range(12)) * 2
+    head = struct.pack("<IHHHH", 12, 4, 2, 1, 24)
+    data = b"BM" + struct.pack("<IHHI", 26 + len(rows), 0, 0, 26) + head + rows
+    image = decode_image(data, LIMITS)
+    np.testing.assert_array_equal(image.pixels[0, 0], [2, 1, 0])
+    assert (image.width, image.height) == (4, 2)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"BM" + bytes(12) + struct.pack("<I", 13) + bytes(60), id="bmp header"),
+        pytest.param(png(noise(7, 13, 3)).replace(b"IHDR", b"IHDX"), id="png without header"),
+        pytest.param(png_header(7, 13, bits=3), id="png of three bits"),
+        pytest.param(b"RIFF\0\0\0\0WEBPVP9 " + bytes(60), id="webp of another kind"),
+        pytest.param(b"GIF89a\1\0\1\0\0\0\0;" + bytes(60), id="gif without picture"),
+        pytest.param(encode(picture("L"), "JPEG").replace(b"\xff\xc0", b"\xff\xfe"), id="no frame"),
+        pytest.param(b"\xff\xd8\xff\xe0\0\2" + bytes(60), id="jpeg without another marker"),
+        pytest.param(tiff(noise(4, 4)).replace(WIDTH, b"\xff\1\4\0"), id="tiff unsized"),
+        pytest.param(tiff(noise(4, 4)).replace(HEIGHT, WIDTH), id="tiff tag twice"),
+        pytest.param(tiff(noise(4, 4)).replace(HEIGHT, b"\0\1\t\0"), id="twice, signed"),
+        pytest.param(b"II*\0\x08\0\0\0\xff\xff" + bytes(90_000), id="tiff of many tags"),
+        pytest.param(b"II+\0\x08\0\0\0" + b"\xff" * 40, id="bigtiff offset beyond any file"),
+        pytest.param(png_header(0, 5) + chunk(b"IEND", b""), id="no width"),
+    ],
+)
+def test_a_header_that_makes_no_sense_is_broken(data: bytes) -> None:
+    with pytest.raises(BrokenImage):
+        read_header(data, LIMITS)
+
+
+def test_pages_that_follow_each_other_in_a_circle_are_counted_once() -> None:
+    data = bytearray(tiff(noise(2, 7, 13), photometric="minisblack"))
+    first = struct.unpack_from("<I", data, 4)[0]
+    entries = struct.unpack_from("<H", data, first)[0]
+    second = struct.unpack_from("<I", data, first + 2 + 12 * entries)[0]
+    entries = struct.unpack_from("<H", data, second)[0]
+    struct.pack_into("<I", data, second + 2 + 12 * entries, first)
+    assert read_header(bytes(data), LIMITS).frames == 2
+
+
+def test_a_page_chain_that_leads_out_of_the_file_ends_there() -> None:
+    data = bytearray(tiff(noise(7, 13)))
+    first = struct.unpack_from("<I", data, 4)[0]
+    entries = struct.unpack_from("<H", data, first)[0]
+    struct.pack_into("<I", data, first + 2 + 12 * entries, 10**9)
+    assert read_header(bytes(data), LIMITS).frames == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "frames"),
+    [
+        (GIF_HEAD + GIF_FRAME * 3 + b";", 3),
+        (GIF_HEAD + GIF_FRAME + GIF_FRAME[:5], 1),
+        (GIF_HEAD + GIF_FRAME[:11] + b"\1x" * 20_000 + b"\0" + GIF_FRAME, 1),
+        (GIF_HEAD + GIF_FRAME + b"\x21\xfe\5", 1),
+    ],
+    ids=["whole", "cut", "beyond the steps", "open comment"],
+)
+def test_the_frames_of_a_gif_are_those_within_reach(data: bytes, frames: int) -> None:
+    assert read_header(data, LIMITS).frames == frames
+
+
+def test_pixels_of_another_size_than_the_header_claims_are_broken() -> None:
+    with pytest.raises(BrokenImage, match="do not fill the size"):
+        compose(noise(7, 12, 3), Header("png", 13, 7))
+
+
+def test_floating_point_alpha_lies_between_0_and_1_and_is_opaque_where_it_is_no_number() -> None:
+    raw = np.zeros((1, 4, 4), np.float32)
+    raw[0, :, 3] = [0, 1, np.nan, 7]
+    image = compose(raw, Header("tiff", 4, 1, bits=32, channels=4, may_be_transparent=True))
+    np.testing.assert_array_equal(image.pixels[0, :, 0], [255, 0, 0, 0])

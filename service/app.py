@@ -15,6 +15,7 @@ from service.api.pages import add_pages
 from service.api.problems import add_problem_handlers
 from service.gateway import assemble
 from service.settings import Settings
+from service.telemetry.tracing import open_spans
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -26,6 +27,7 @@ def create_app(settings: Settings) -> FastAPI:
         Everything that can be chosen.
     """
     gateway = assemble(settings)
+    spans = open_spans(settings.otlp_endpoint, version=version("discern"))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -36,12 +38,16 @@ def create_app(settings: Settings) -> FastAPI:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
             await gateway.aclose()
+            if spans:
+                await asyncio.to_thread(spans.close)
 
     app = FastAPI(
         title="Discern",
         summary="Instance segmentation: every pixel becomes a vector, clusters become objects.",
         version=version("discern"),
         lifespan=lifespan,
+        # Observe does all three, by stage; FastAPI's own would only cost time.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,  # drawn by a page of ours: FastAPI's own fetches its scripts from elsewhere
         redoc_url=None,
     )
@@ -50,5 +56,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(info.router)
     add_pages(app)
     add_problem_handlers(app)
-    app.add_middleware(Observe, metrics=gateway.metrics)
+    app.add_middleware(
+        Observe,
+        metrics=gateway.metrics,
+        spans=spans,
+        trace_ratio=settings.trace_ratio if spans else 0.0,
+    )
     return app

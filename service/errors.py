@@ -31,6 +31,8 @@ a test checks that the map is complete.
 
 from __future__ import annotations
 
+import re
+
 
 class DiscernError(Exception):
     """Base of every deliberate error. The message is fit for the caller to read."""
@@ -38,6 +40,11 @@ class DiscernError(Exception):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+    @property
+    def code(self) -> str:
+        """Its name in metrics, logs and problem documents, such as ``"broken-image"``."""
+        return re.sub(r"(?<=.)(?=[A-Z])", "-", type(self).__name__).lower()
 
 
 class RequestError(DiscernError):

@@ -5,6 +5,8 @@ Axes: H W image, N batch (1 here).
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -14,13 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from service import signature
-from service.backends.base import Backend, CallContext, Model
+from service.backends.base import Backend, CallContext, Model, Outputs
 from service.domain import Deadline, DecodedImage, ImageLimits, Prediction, Segmentation, Timings
+from service.errors import DiscernError
 from service.imaging.decode import decode_image
 from service.imaging.geometry import fit
 from service.postprocess.extract import ExtractOptions, extract
 from service.telemetry.clock import StageClock
 from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import exemplar
 from service.workers import Gate, Workers
 
 
@@ -46,6 +50,8 @@ class Job:
         Whether `Reply.kept` is to hold what the network saw.
     headers : mapping of str to str
         Trace context to pass on.
+    clock : StageClock
+        Keeps where the time goes, also for a job that fails; one job, one clock.
     """
 
     request_id: str
@@ -56,6 +62,7 @@ class Job:
     image_id: int = 0
     keep: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    clock: StageClock = field(default_factory=lambda: StageClock("queue"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +144,10 @@ class Segmenter:
         DiscernError
             Any of `service.errors` but `ArtefactError`.
         """
-        clock = StageClock("queue")
+        clock = job.clock
         run = self._workers.run
         try:
-            async with self.gate.admitted(job.deadline), self._look(source, job, clock) as seen:
+            async with self.gate.admitted(job.deadline), self._look(source, job) as seen:
                 image = seen.image
                 clock.enter("postprocess")
                 segmentation = await run(
@@ -153,34 +160,60 @@ class Segmenter:
                 kept = await run(job.deadline, "encode", seen.copy) if job.keep else None
         finally:
             timings = clock.read()
-            self._observe_stages(timings)
+            self._observe_stages(timings, job)
         self._metrics.image_pixels.observe(image.height * image.width)
         self._metrics.instances.observe(len(segmentation.instances))
         return Reply(result, body, timings, kept)
 
     @asynccontextmanager
-    async def _look(self, source: bytes | Seen, job: Job, clock: StageClock) -> AsyncIterator[Seen]:
+    async def _look(self, source: bytes | Seen, job: Job) -> AsyncIterator[Seen]:
         """Decode, fit, infer; the tensors are given back when the block ends."""
         if isinstance(source, Seen):
             yield source
             return
         model = await self.backend.model(job.model, job.version)
-        clock.enter("decode")
+        job.clock.enter("decode")
         image = await self._workers.run(job.deadline, "decode", decode_image, source, self._limits)
         recipe = model.recipe
         pixels = fit(image.pixels, multiple=recipe.size_multiple, buckets=recipe.size_buckets)
-        clock.enter("inference")
+        job.clock.enter("inference")
         context = CallContext(job.request_id, job.deadline, job.headers)
-        outputs = await self.backend.infer(pixels[np.newaxis], model, context)
+        outputs = await self._infer(pixels[np.newaxis], model, context)
         try:
             yield Seen(model, image, to_prediction(outputs.tensors, index=0))
         finally:
             outputs.release()
 
-    def _observe_stages(self, timings: Timings) -> None:
+    async def _infer(
+        self, images: npt.NDArray[np.uint8], model: Model, context: CallContext
+    ) -> Outputs:
+        """Call the network; count the call, how it ended and what it moved."""
+        metrics = self._metrics
+        code, began_s = "internal-error", time.perf_counter()
+        try:
+            outputs = await self.backend.infer(images, model, context)
+            code = "ok"
+        except DiscernError as error:
+            code = error.code
+            raise
+        except asyncio.CancelledError:
+            code = "cancelled"
+            raise
+        finally:
+            kind = type(self.backend).__name__.removesuffix("Backend").lower()
+            metrics.backend_duration.labels(kind, model.name, model.version, code).observe(
+                time.perf_counter() - began_s, exemplar(context.headers)
+            )
+            metrics.backend_batch.observe(len(images))
+        metrics.backend_bytes.labels("in").inc(outputs.bytes_in)
+        metrics.backend_bytes.labels("out").inc(outputs.bytes_out)
+        return outputs
+
+    def _observe_stages(self, timings: Timings, job: Job) -> None:
+        trace = exemplar(job.headers)
         for stage, seconds in timings.stages_s.items():
             if seconds:
-                self._metrics.stage_duration.labels(stage).observe(seconds)
+                self._metrics.stage_duration.labels(stage).observe(seconds, trace)
 
 
 def to_prediction(tensors: Mapping[str, npt.NDArray[Any]], *, index: int) -> Prediction:

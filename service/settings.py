@@ -87,6 +87,19 @@ class Settings(BaseSettings):
         30.0, ge=0, description="Longest wait for requests in flight at shutdown, in seconds."
     )
 
+    otlp_endpoint: str = Field(
+        "",
+        description="Where to send traces, OTLP over HTTP (`http://collector:4318/v1/traces`); "
+        "empty sends none. Needs the extra `otlp`.",
+    )
+    trace_ratio: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Part of the traces that begin here which is sent; of others the caller's "
+        "`traceparent` decides.",
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe level that is logged."
     )

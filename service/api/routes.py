@@ -12,7 +12,7 @@ from service.api.intake import FIELD, MEDIA_TYPES, read_image
 from service.api.schemas import ProblemOut, SegmentAnswer, SegmentQuery
 from service.api.state import GatewayOf, client_of
 from service.domain import Deadline
-from service.errors import BadParameter, DeadlineExceeded, DiscernError, Draining, Overloaded
+from service.errors import BadParameter, DeadlineExceeded, Draining
 from service.gateway import Gateway
 from service.pipeline import Job, Reply, Seen
 from service.postprocess.extract import ExtractOptions
@@ -43,7 +43,6 @@ _PROBLEM: dict[str, Any] = {
     },
 }
 _STATUSES = (400, 404, 406, 413, 415, 422, 502, 503, 504)
-TRACE_HEADERS = ("traceparent", "tracestate")
 EMBEDDING_ID = "Embedding-Id"
 
 
@@ -72,19 +71,19 @@ async def segment(
     network saw; `embedding=` that id clusters it again, with other settings and without a body.
     """
     model = query.model or gateway.settings.default_model
+    request.state.log["model"] = model if model in gateway.lifecycle.model_names else "unknown"
     try:
         answer, media_type, reply, embedding = await _answer(request, query, gateway, model)
-    except DiscernError as error:
-        _note_failure(gateway, model, error)
+    except DeadlineExceeded as error:
+        gateway.metrics.deadline_exceeded.labels(error.stage).inc()
         raise
-    gateway.metrics.requests.labels(reply.result.model.name, "ok").inc()
-    spent = timings_ms(reply.timings)
-    request.state.log = {
-        "model": f"{reply.result.model.name}/{reply.result.model.version}",
+    request.state.log |= {
+        "model": reply.result.model.name,
+        "version": reply.result.model.version,
         "image": f"{reply.result.image.width}x{reply.result.image.height}",
         "instances": len(reply.result.segmentation.instances),
-        **{f"{stage}_ms": value for stage, value in spent.items()},
     }
+    spent = timings_ms(reply.timings)
     headers = {"Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in spent.items())}
     if embedding:
         headers[EMBEDDING_ID] = embedding
@@ -108,8 +107,9 @@ async def _answer(
         options=_options(query, gateway),
         image_id=query.image_id,
         keep=query.keep and query.embedding is None and gateway.embeddings.max_bytes > 0,
-        headers={name: value for name in TRACE_HEADERS if (value := request.headers.get(name, ""))},
+        headers=request.state.trace.outgoing(),
     )
+    request.state.clock = job.clock
     reply = await gateway.segmenter.segment(source, job, writer.render)
     embedding = query.embedding
     if reply.kept is not None:
@@ -148,14 +148,3 @@ def _options(query: SegmentQuery, gateway: Gateway) -> ExtractOptions:
         max_instances=min(query.max_instances, gateway.settings.max_instances),
         class_ids=frozenset(int(part) for part in wanted.split(",")) if wanted else None,
     )
-
-
-def _note_failure(gateway: Gateway, model: str, error: DiscernError) -> None:
-    known = gateway.lifecycle.model_names
-    gateway.metrics.requests.labels(
-        model if model in known else "unknown", type(error).__name__
-    ).inc()
-    if isinstance(error, DeadlineExceeded):
-        gateway.metrics.deadline_exceeded.labels(error.stage).inc()
-    elif isinstance(error, Overloaded | Draining):
-        gateway.metrics.rejected.labels(type(error).__name__).inc()

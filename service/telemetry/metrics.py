@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from service.domain import STAGES
 
 REQUEST_BUCKETS_S: Final = (
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
@@ -20,6 +22,11 @@ STAGE_BUCKETS_S: Final = (
 PIXEL_BUCKETS: Final = tuple(float(4**exponent) for exponent in range(5, 15))
 INSTANCE_BUCKETS: Final = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0)
 BATCH_BUCKETS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+
+SEGMENT_ROUTE: Final = "/segment"
+SERVED_STATUSES: Final = ("200", "500", "502", "503", "504")
+REFUSALS: Final = ("draining", "overloaded", "quota-exceeded")
+"""Outcomes of requests that were refused before any work was done."""
 
 
 class Metrics:
@@ -128,3 +135,17 @@ class Metrics:
             ("version", "python"),
             registry=registry,
         )
+        ProcessCollector(registry=registry)
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Show series before their first event, or Prometheus could not see it as an increase."""
+        for status in SERVED_STATUSES:
+            self.request_duration.labels("POST", SEGMENT_ROUTE, status)
+        for reason in REFUSALS:
+            self.rejected.labels(reason)
+        for stage in STAGES:
+            self.stage_duration.labels(stage)
+            self.deadline_exceeded.labels(stage)
+        for direction in ("in", "out"):
+            self.backend_bytes.labels(direction)

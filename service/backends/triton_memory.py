@@ -64,9 +64,11 @@ class Lease:
         slot = self.slots[name]
         return self.region.data[slot.offset : slot.offset + slot.size_bytes]
 
-    def outputs(self) -> dict[str, npt.NDArray[np.uint8]]:
+    def outputs(self) -> dict[str, memoryview]:
         """Return the bytes of every output."""
-        return {name: self.part(name) for name in self.slots if name != signature.IMAGE}
+        # As memoryviews: an array made from an array would hang on the whole region's array, and
+        # `SharedMemory.hand_over` could not see it go.
+        return {name: self.part(name).data for name in self.slots if name != signature.IMAGE}
 
 
 class SharedMemory:

@@ -82,7 +82,7 @@ def encode_request(
 
 
 def decode_reply(
-    data: bytes, regions: Mapping[str, npt.NDArray[np.uint8]] | None = None
+    data: bytes, regions: Mapping[str, memoryview] | None = None
 ) -> dict[str, npt.NDArray[Any]]:
     """Read a ``ModelInferResponse``.
 
@@ -90,7 +90,7 @@ def decode_reply(
     ----------
     data : bytes
         The message.
-    regions : mapping of str to (M,) uint8 array, optional
+    regions : mapping of str to memoryview, optional
         By output name, the shared memory in which the server has written it.
 
     Returns
@@ -113,7 +113,7 @@ def decode_reply(
     }
 
 
-def _array(output: Any, content: memoryview | bytes | npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _array(output: Any, content: memoryview | bytes) -> npt.NDArray[Any]:
     if output.datatype not in DTYPES:
         raise BackendFailed(f"output {output.name!r} is {output.datatype}, which no method uses")
     dtype, shape = DTYPES[output.datatype], tuple(output.shape)

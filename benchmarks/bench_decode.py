@@ -1,8 +1,8 @@
 """Time `decode_image` beside plain Pillow and plain OpenCV on the same bytes, in one run.
 
-``python -m benchmarks.bench_decode`` prints milliseconds (the quickest of several turns, taken by turns) and ratios.
+``python -m benchmarks.bench_decode`` prints milliseconds (the quickest turn) and ratios.
 Pillow's time is for open, orient and convert to RGB; OpenCV's is one bare `imdecode`, without
-limits, orientation or transparency. Of 16 bits, both others only read the numbers; ours scales them.
+limits, orientation or transparency. Of 16 bits both only read the numbers; ours scales them too.
 """
 
 from __future__ import annotations

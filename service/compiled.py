@@ -7,6 +7,7 @@ written, it is compiled anew in each process.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import numba
@@ -18,9 +19,13 @@ REASSOCIATE = frozenset({"reassoc", "contract", "nsz"})
 
 
 def kernel(function: Function) -> Function:
-    """Compile a function of arrays and numbers on its first call with each set of types."""
+    """Compile a function of arrays and numbers on its first call with each set of types.
+
+    Division by zero gives infinity or NaN, as in NumPy.
+    """
+    compile_it = partial(numba.njit, nogil=True, error_model="numpy", fastmath=set(REASSOCIATE))
     try:
-        compiled = numba.njit(nogil=True, cache=True, fastmath=set(REASSOCIATE))(function)
+        compiled = compile_it(cache=True)(function)
     except RuntimeError:  # no folder to keep compiled code in
-        compiled = numba.njit(nogil=True, fastmath=set(REASSOCIATE))(function)
+        compiled = compile_it(cache=False)(function)
     return cast("Function", compiled)

@@ -13,7 +13,7 @@ import numpy as np
 
 from service.compiled import kernel
 from service.postprocess.planes import CHUNK, Planes, load
-from service.postprocess.seeds import FAR, Bool, Float32, Int32, nearest
+from service.postprocess.seeds import FAR, Bool, Float32, Int32, measure, nearest
 
 STRAY = -1
 """Label of a foreground pixel that is near to no centre."""
@@ -25,48 +25,54 @@ def half_gaps2(centres: Float32, radius2: np.float32) -> Float32:
     size, count = centres.shape
     gaps2 = np.empty(count, np.float32)
     work = np.empty(count, np.float32)
+    vector = np.empty(size, np.float32)
     for k in range(count):
-        work[:] = np.float32(0.0)
-        for e in range(size):
-            value = centres[e, k]
-            row = centres[e]
-            for i in range(count):
-                gap = row[i] - value
-                work[i] += gap * gap
+        vector[:] = centres[:, k]
+        measure(centres, vector, 0, count, work)
         work[k] = FAR
-        gaps2[k] = min(np.float32(0.25) * work.min(), radius2)
+        closest = FAR
+        for i in range(count):
+            closest = min(closest, work[i])
+        gaps2[k] = min(np.float32(0.25) * closest, radius2)
     return gaps2
 
 
 @kernel
 def assign(
-    planes: Planes, foreground: Bool, centres: Float32, radius2: np.float32, labels: Int32
-) -> Float32:
-    """Write 1 + the nearest centre within the radius, `STRAY`, or 0; return squared distances.
+    planes: Planes,
+    foreground: Bool,
+    centres: Float32,
+    radius2: np.float32,
+    labels: Int32,
+    distances2: Float32,
+) -> Int32:
+    """Write 1 + the nearest centre within the radius, `STRAY`, or 0; return the pixels of each.
 
-    Pixels that are not foreground, or have no finite position, get 0.
+    Pixels that are not foreground, or have no finite position, get 0. Entry 0 of the answer counts
+    the strays. `distances2` receives squared distances of labelled pixels, unless it is empty.
     """
     height, width = foreground.shape
     size, count = centres.shape
     gaps2 = half_gaps2(centres, radius2)
-    distances2 = np.empty((height, width), np.float32)
+    vectors = centres.T.copy()
+    counts = np.zeros(count + 1, np.int32)
+    wanted = distances2.size > 0
     chunk = np.empty((size, CHUNK), np.float32)
     d2 = np.empty(CHUNK, np.float32)
     vector = np.empty(size, np.float32)
     work = np.empty(max(count, 1), np.float32)
     tried = np.full(max(count, 1), -1, np.int64)
     turn = -1
-    pending = STRAY - 1
+    pending = np.int32(STRAY - 1)
     recent = 0
     for y in range(height):
         for x in range(0, width, CHUNK):
             n = min(CHUNK, width - x)
             here = labels[y, x : x + n]
-            close = distances2[y, x : x + n]
             gate = foreground[y, x : x + n]
             left = 0
             for p in range(n):
-                here[p] = pending if gate[p] else 0
+                here[p] = pending if gate[p] else np.int32(0)
                 left += gate[p]
             if left == 0:
                 continue
@@ -78,7 +84,6 @@ def assign(
                     p += 1
                 if p == n:
                     break
-                k = -1
                 above = labels[y - 1, x + p] if y > 0 else 0
                 if above > 0 and tried[above - 1] != turn:
                     k = above - 1
@@ -90,30 +95,35 @@ def assign(
                     k, best2 = nearest(vector, centres, count, work)
                     if best2 <= radius2:
                         here[p] = k + 1
-                        close[p] = best2
+                        counts[k + 1] += 1
+                        if wanted:
+                            distances2[y, x + p] = best2
+                        if tried[k] == turn:
+                            continue
                     else:
                         norm = np.float32(0.0)
                         for e in range(size):
                             norm += vector[e] * vector[e]
                         here[p] = STRAY if norm < FAR else 0
-                        continue
-                    if tried[k] == turn:
+                        counts[0] += norm < FAR
                         continue
                 tried[k] = turn
-                d2[:n] = np.float32(0.0)
-                for e in range(size):
-                    value = centres[e, k]
-                    row = chunk[e]
-                    for q in range(n):
-                        gap = row[q] - value
-                        d2[q] += gap * gap
+                measure(chunk, vectors[k], p, n, d2)
                 bound = gaps2[k]
-                for q in range(n):
-                    hit = here[q] == pending and d2[q] < bound
-                    here[q] = k + 1 if hit else here[q]
-                    close[q] = d2[q] if hit else close[q]
+                rest, near = here[p:n], d2[p:n]
+                name = np.int32(k + 1)
+                hits = np.float32(0.0)  # as wide as its neighbours, so that the loop is vectorised
+                for q in range(n - p):
+                    hit = (rest[q] == pending) & (near[q] < bound)
+                    rest[q] = name if hit else rest[q]
+                    hits += np.float32(1.0) if hit else np.float32(0.0)
+                counts[name] += np.int32(hits)
+                if wanted and hits > 0:
+                    close = distances2[y, x + p : x + n]
+                    for q in range(n - p):
+                        close[q] = near[q] if rest[q] == name else close[q]
                 recent = k + 1
-    return distances2
+    return counts
 
 
 @kernel
@@ -153,4 +163,5 @@ def settle(
                 vector[e] = cell[e, 0]
             k, best2 = nearest(vector, kept, total, work)
             labels[y, x] = names[k] if best2 <= reach2 else 0
-            distances2[y, x] = best2
+            if distances2.size > 0:
+                distances2[y, x] = best2

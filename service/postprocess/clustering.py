@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from service.postprocess import assign, regions, seeds
-from service.postprocess.decoded import Decoded, check, mean_of, sample_step
+from service.postprocess.decoded import Decoded, Float32, check, sample_step
 from service.postprocess.planes import FloatArray, Planes, as_planes
+from service.postprocess.scores import closeness
 
 ROUNDS = 10
 """Steps of mean shift at most; a centre that starts in its cluster rests after two."""
@@ -55,7 +56,7 @@ def cluster(
     Returns
     -------
     (H, W) int32
-        0 background, else 1..K, numbered by first pixel in raster order.
+        0 background, else 1..K; the numbering is the same every time, but means nothing.
 
     Raises
     ------
@@ -73,9 +74,10 @@ def cluster(
     >>> cluster(x, np.ones((1, 4), dtype=bool), bandwidth=1.5, min_pixels=1)
     array([[1, 1, 2, 2]], dtype=int32)
     """
-    labels, _, _ = _partition(
+    labels, _ = _partition(
         embedding,
         foreground,
+        np.empty((0, 0), np.float32),
         bandwidth=bandwidth,
         min_pixels=min_pixels,
         seed=seed,
@@ -104,27 +106,30 @@ def decode_discriminative(
     ValueError
         As `cluster` does.
     """
-    labels, distances2, count = _partition(
+    distances2 = np.empty(foreground.shape, np.float32)
+    labels, count = _partition(
         embedding,
         foreground,
+        distances2,
         bandwidth=bandwidth,
         min_pixels=min_pixels,
         split_disconnected=split_disconnected,
     )
-    closeness = np.exp(distances2 * np.float32(-1.0 / bandwidth**2), out=distances2)
-    return Decoded(labels, np.clip(mean_of(labels, closeness, count), 0.0, 1.0))
+    means = closeness(labels, distances2, count, np.float32(-1.0 / bandwidth**2))
+    return Decoded(labels, np.clip(means, 0.0, 1.0))
 
 
-def _partition(
+def _partition(  # noqa: PLR0913 - the parameters of `cluster` and where to put distances
     embedding: FloatArray,
     foreground: npt.NDArray[np.bool_],
+    distances2: Float32,
     *,
     bandwidth: float,
     min_pixels: int,
     seed: int = 0,
     split_disconnected: bool = False,
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], int]:
-    """Return labels 1..K, squared distances of labelled pixels to their centres, and K."""
+) -> tuple[npt.NDArray[np.int32], int]:
+    """Return labels 1..K and K; write squared distances to centres, unless the array is empty."""
     check(embedding, foreground, bandwidth)
     planes = as_planes(embedding)
     mask = np.ascontiguousarray(foreground, dtype=np.bool_)
@@ -132,38 +137,40 @@ def _partition(
     radius2 = np.float32(bandwidth**2)
     centres = _centres(planes, mask, radius2, seed)
     labels = np.empty(mask.shape, np.int32)
-    distances2 = assign.assign(planes, mask, centres, radius2, labels)
-    more = _missed(planes, labels, radius2, smallest)
-    if more.size:
-        centres = np.concatenate((centres, more), axis=1)
-        distances2 = assign.assign(planes, mask, centres, radius2, labels)
+    counts = assign.assign(planes, mask, centres, radius2, labels, distances2)
+    if counts[0] > 0:
+        missed = _missed(planes, labels, radius2, smallest)
+        if missed.size:
+            centres = np.concatenate((centres, missed), axis=1)
+            counts = assign.assign(planes, mask, centres, radius2, labels, distances2)
+    keep = counts[1:] >= smallest
+    if counts[0] > 0 or not keep.all():
+        reach2 = radius2 * np.float32(REACH**2)
+        assign.settle(planes, labels, distances2, centres, keep, reach2)
     top = centres.shape[1]
-    keep = regions.areas(labels, top)[1:] >= smallest
-    assign.settle(planes, labels, distances2, centres, keep, radius2 * np.float32(REACH**2))
     if split_disconnected:
         top = regions.split(labels)
-    count = regions.tidy(labels, regions.areas(labels, top), smallest)
-    return labels, distances2, count
+    elif keep.all():
+        return labels, top
+    return labels, regions.tidy(labels, regions.areas(labels, top), smallest)
 
 
 def _centres(
     planes: Planes, mask: npt.NDArray[np.bool_], radius2: np.float32, seed: int
-) -> npt.NDArray[np.float32]:
+) -> Float32:
     """Return the centres ``[E, K]`` that a sample of the pixels shows."""
     step = sample_step(mask.size)
     samples, _, grid = seeds.gather(planes, mask, step, seed % (step * step))
-    centres, _ = seeds.lead(samples, grid, radius2)
-    support = seeds.shift(samples, centres, radius2, ROUNDS)
+    leaders, owners = seeds.lead(samples, grid, radius2)
+    centres, support = seeds.shift(samples, owners, leaders, radius2, ROUNDS)
     return seeds.merge(centres, support, radius2 / np.float32(4.0))
 
 
 def _missed(
     planes: Planes, labels: npt.NDArray[np.int32], radius2: np.float32, min_pixels: int
-) -> npt.NDArray[np.float32]:
+) -> Float32:
     """Return centres ``[E, K]`` of instances that the sample has missed."""
     strays = labels == assign.STRAY
-    if not strays.any():
-        return np.empty((planes.size, 0), np.float32)
     if min_pixels > 1:
         strays = seeds.coherent(planes, strays, radius2)
     samples, _, grid = seeds.gather(planes, strays, 1, 0)

@@ -23,6 +23,7 @@ from service.postprocess.decoded import Decoded
 from service.postprocess.foreground import foreground_masks
 from service.postprocess.metric_learning import decode_metric_learning
 from service.postprocess.recurrent import decode_recurrent
+from service.postprocess.regions import rename
 from service.postprocess.scores import foreground_confidence
 from service.postprocess.spatial import decode_spatial
 from service.recipe import Recipe
@@ -106,16 +107,25 @@ def extract(
     masks = foreground_masks(logits, threshold)
     labels = np.zeros(size, dtype=np.int32)
     scores: list[npt.NDArray[np.float64]] = []
+    firsts: list[npt.NDArray[np.int64]] = []
     classes: list[int] = []
     for c, category in enumerate(recipe.classes):
         if options.class_ids is not None and category.id not in options.class_ids:
             continue
         found = _decode(prediction, recipe, c, masks[c], options)
         count = found.confidence.size
-        np.add(found.labels, len(classes), out=labels, where=found.labels > 0)
-        scores.append(found.confidence * foreground_confidence(found.labels, logits[c], count))
+        probability, first = foreground_confidence(found.labels, logits[c], count)
+        if classes:
+            np.add(found.labels, len(classes), out=labels, where=found.labels > 0)
+        else:
+            labels = found.labels
+        scores.append(found.confidence * probability)
+        firsts.append(first)
         classes.extend([c] * count)
-    return _assemble(labels, np.concatenate([np.empty(0), *scores]), classes, recipe, options)
+    if not scores:
+        return Segmentation(labels, ())
+    order = np.lexsort((np.concatenate(firsts), -np.concatenate(scores)))
+    return _assemble(labels, np.concatenate(scores), order, classes, recipe, options)
 
 
 def _decode(
@@ -173,16 +183,16 @@ def _at_image_size(tensor: Floats, name: str, stride: int, size: tuple[int, ...]
 def _assemble(
     labels: npt.NDArray[np.int32],
     scores: npt.NDArray[np.float64],
+    order: npt.NDArray[np.intp],
     classes: list[int],
     recipe: Recipe,
     options: ExtractOptions,
 ) -> Segmentation:
-    """Order by score, filter, renumber the label image in place, encode."""
-    order = np.argsort(-scores, kind="stable")
+    """Filter by score, renumber the label image in place, encode."""
     order = order[scores[order] >= options.min_score][: options.max_instances]
     names = np.zeros(scores.size + 1, dtype=np.int32)
     names[order + 1] = np.arange(1, order.size + 1, dtype=np.int32)
-    labels = names[labels]
+    rename(labels, names)
     regions = describe_labels(labels)
     instances = tuple(
         Instance(

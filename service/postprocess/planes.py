@@ -84,7 +84,8 @@ def _bitcast(typingctx: Any, bits: Any) -> Any:  # noqa: ARG001 - the signature 
     return types.float32(types.int32), codegen
 
 
-_float_of_bits = intrinsic(_bitcast)
+float_of_bits = intrinsic(_bitcast)
+"""Read 32 bits as a float32; compiled code only."""
 
 
 def widen(value: Any) -> Any:
@@ -99,7 +100,7 @@ def _widen(value: Any) -> Any:
             # Exponent and fraction moved to their place, the bias mended by one product; this
             # takes subnormals along. All ones in the exponent means infinity or NaN.
             magnitude = np.int32(value & 0x7FFF)
-            number = _float_of_bits(np.int32(magnitude << 13)) * np.float32(2.0**112)
+            number = float_of_bits(np.int32(magnitude << 13)) * np.float32(2.0**112)
             if magnitude >= 0x7C00:
                 number = np.float32(np.nan)
             return -number if value & 0x8000 else number

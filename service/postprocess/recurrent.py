@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from service.compiled import kernel
 from service.postprocess.decoded import Decoded, Float32, Int32, check, finish, sample_step
+from service.postprocess.exponential import exp32
 from service.postprocess.planes import CHUNK, FloatArray, Planes, as_planes, load
 from service.postprocess.seeds import gather
 
@@ -110,7 +111,7 @@ def shift_on_sphere(samples: Float32, seeds: Float32, kappa: np.float32, rounds:
                 for s in range(total):
                     weights[s] += row[s] * value
             for s in range(total):
-                weights[s] = np.exp(weights[s])
+                weights[s] = exp32(weights[s])
             norm = np.float32(0.0)
             for e in range(size):
                 row = samples[e]

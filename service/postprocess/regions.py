@@ -99,3 +99,13 @@ def _root(parent: Int32, part: int) -> int:
         parent[part] = parent[parent[part]]
         part = parent[part]
     return part
+
+
+@kernel
+def rename(labels: Int32, names: Int32) -> None:
+    """Replace each label by its entry in `names`, in place."""
+    height, width = labels.shape
+    for y in range(height):
+        row = labels[y]
+        for x in range(width):
+            row[x] = names[row[x]]

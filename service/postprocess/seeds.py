@@ -33,8 +33,9 @@ def gather(
     rows = (height + step - 1 - offset % step) // step if height > offset % step else 0
     columns = (width + step - 1) // step
     grid = np.full((rows, columns), -1, np.int32)
-    samples = np.empty((planes.size, rows * columns), np.float32)
-    pixels = np.empty(rows * columns, np.int32)
+    most = min(rows * columns, np.count_nonzero(foreground))
+    samples = np.empty((planes.size, most), np.float32)
+    pixels = np.empty(most, np.int32)
     count = 0
     vector = np.empty((planes.size, 1), np.float32)
     for j in range(rows):
@@ -89,18 +90,36 @@ def coherent(planes: Planes, mask: Bool, radius2: np.float32) -> Bool:
 
 
 @kernel
+def measure(rows: Float32, vector: Float32, start: int, stop: int, out: Float32) -> None:
+    """Write the squared distances from a vector to columns ``start:stop`` of `rows`."""
+    # Slices that start at 0: a loop over indices of unknown sign is not vectorised.
+    size, count = rows.shape[0], stop - start
+    sums = out[start:stop]
+    sums[:] = np.float32(0.0)
+    e = 0
+    while e + 4 <= size:  # four at a time: fewer trips of the sums through memory
+        a, b = rows[e, start:stop], rows[e + 1, start:stop]
+        c, d = rows[e + 2, start:stop], rows[e + 3, start:stop]
+        va, vb, vc, vd = vector[e], vector[e + 1], vector[e + 2], vector[e + 3]
+        for p in range(count):
+            ga, gb, gc, gd = a[p] - va, b[p] - vb, c[p] - vc, d[p] - vd
+            sums[p] += ga * ga + gb * gb + gc * gc + gd * gd
+        e += 4
+    while e < size:
+        a, va = rows[e, start:stop], vector[e]
+        for p in range(count):
+            ga = a[p] - va
+            sums[p] += ga * ga
+        e += 1
+
+
+@kernel
 def nearest(vector: Float32, centres: Float32, count: int, work: Float32) -> tuple[int, np.float32]:
     """Return the nearest of the first `count` centres (the first on a tie), and its distance².
 
     `work` is scratch space for `count` numbers; the answer is (-1, FAR) without centres.
     """
-    work[:count] = np.float32(0.0)
-    for e in range(centres.shape[0]):
-        value = vector[e]
-        row = centres[e]
-        for k in range(count):
-            gap = row[k] - value
-            work[k] += gap * gap
+    measure(centres, vector, 0, count, work)
     best, best2 = -1, FAR
     for k in range(count):
         if work[k] < best2:
@@ -175,41 +194,72 @@ def _wider(centres: Float32) -> Float32:
 
 
 @kernel
-def shift(samples: Float32, centres: Float32, radius2: np.float32, rounds: int) -> Int32:
-    """Move each centre to the mean of the samples around it until it rests; return the counts."""
+def shift(
+    samples: Float32, owners: Int32, leaders: Float32, radius2: np.float32, rounds: int
+) -> tuple[Float32, Int32]:
+    """Move each leader to the mean of the samples around it until it rests.
+
+    Returns the resting places and how many samples lie around each. Samples are sorted by their
+    leader first; only blocks that a ball can reach are looked at.
+    """
     size, total = samples.shape
-    count = centres.shape[1]
+    count = leaders.shape[1]
+    starts = np.zeros(count + 1, np.int64)
+    for s in range(total):
+        starts[owners[s] + 1] += 1
+    for k in range(count):
+        starts[k + 1] += starts[k]
+    rows = np.empty((size, total), np.float32)
+    filled = starts.copy()
+    for s in range(total):
+        at = filled[owners[s]]
+        filled[owners[s]] += 1
+        for e in range(size):
+            rows[e, at] = samples[e, s]
+    d2 = np.empty(max(total, count), np.float32)
+    spans = np.empty(count, np.float32)  # radius of the ball plus that of the block
+    vector = np.empty(size, np.float32)
+    for k in range(count):
+        vector[:] = leaders[:, k]
+        measure(rows, vector, starts[k], starts[k + 1], d2)
+        widest = np.float32(0.0)
+        for s in range(starts[k], starts[k + 1]):
+            widest = max(widest, d2[s])
+        spans[k] = (np.sqrt(radius2) + np.sqrt(widest)) ** 2 * np.float32(1.0001)
+    centres = leaders.copy()
     support = np.zeros(count, np.int32)
-    d2 = np.empty(total, np.float32)
-    mean = np.empty(size, np.float64)
-    tolerance2 = radius2 * np.float32(1e-6)
+    sums = np.empty(size, np.float64)
+    gaps2 = np.empty(count, np.float32)
     for k in range(count):
         for _ in range(rounds):
-            d2[:] = np.float32(0.0)
-            for e in range(size):
-                value = centres[e, k]
-                row = samples[e]
-                for s in range(total):
-                    gap = row[s] - value
-                    d2[s] += gap * gap
+            vector[:] = centres[:, k]
+            measure(leaders, vector, 0, count, gaps2)
+            sums[:] = 0.0
             inside = 0
-            for s in range(total):
-                inside += d2[s] <= radius2
+            for h in range(count):
+                if gaps2[h] > spans[h]:
+                    continue
+                start, stop = starts[h], starts[h + 1]
+                measure(rows, vector, start, stop, d2)
+                block = d2[start:stop]
+                for s in range(block.size):
+                    inside += block[s] <= radius2
+                for e in range(size):
+                    row = rows[e, start:stop]
+                    summed = np.float32(0.0)
+                    for s in range(block.size):
+                        summed += row[s] if block[s] <= radius2 else np.float32(0.0)
+                    sums[e] += summed
             support[k] = inside
             if inside == 0:
                 break
             moved2 = 0.0
             for e in range(size):
-                row = samples[e]
-                summed = np.float32(0.0)
-                for s in range(total):
-                    summed += row[s] if d2[s] <= radius2 else np.float32(0.0)
-                mean[e] = summed / inside
-                moved2 += (mean[e] - centres[e, k]) ** 2
-                centres[e, k] = mean[e]
-            if moved2 <= tolerance2:
+                moved2 += (sums[e] / inside - centres[e, k]) ** 2
+                centres[e, k] = sums[e] / inside
+            if moved2 <= radius2 * 1e-6:
                 break
-    return support
+    return centres, support
 
 
 @kernel

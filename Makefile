@@ -38,6 +38,12 @@ quick: $(VENV)/.dev ## run the suite without its slow part
 docs: $(VENV)/.dev ## write the tables made from the code into the pages that show them
 	@$(BIN)/python docs/generate.py
 
+prometheus-install: $(VENV)/.dev ## fetch Debian's Prometheus into .prometheus/ for the monitoring tests (20 MB, once)
+	@$(BIN)/python -m tests.monitoring.install
+
+dashboards: $(VENV)/.dev ## write the Grafana dashboards from their source
+	@$(BIN)/python monitoring/grafana/make_dashboards.py
+
 triton-install: $(VENV)/.dev ## fetch a Triton server for this machine's CPU into .triton/ (55 MB, once)
 	@$(BIN)/python -m tests.triton_server.install
 
@@ -79,4 +85,4 @@ clean: ## remove what the tools left behind, .venv included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist *.egg-info
 
 
-.PHONY: help setup serve test quick docs triton-install triton contract coverage fmt lint type image up down manifests clean
+.PHONY: help setup serve test quick docs dashboards prometheus-install triton-install triton contract coverage fmt lint type image up down manifests clean

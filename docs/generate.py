@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from service.settings import Settings
+from service.telemetry.catalogue import catalogue
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,8 +28,20 @@ def settings_table() -> str:
     return "\n".join(rows)
 
 
+def metrics_table() -> str:
+    """Return the table of metrics, from the code that exports them."""
+    rows = ["| metric | kind | labels | what it is |", "|---|---|---|---|"]
+    for entry in catalogue():
+        labels = ", ".join(f"`{label}`" for label in entry.labels)
+        rows.append(f"| `{entry.name}` | {entry.kind} | {labels} | {entry.text} |")
+    return "\n".join(rows)
+
+
 TABLES: Mapping[str, tuple[str, Callable[[], str]]] = MappingProxyType(
-    {"settings": ("README.md", settings_table)}
+    {
+        "settings": ("README.md", settings_table),
+        "metrics": ("docs/OPERATIONS.md", metrics_table),
+    }
 )
 """Page and maker of every generated table, by name."""
 

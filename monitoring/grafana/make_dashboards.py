@@ -120,8 +120,12 @@ SERVICE: Final = Dashboard(
             Panel(title="Time to answer, all of it", kind="heatmap", unit="s", width=16,
                   queries={"{{le}}": f"sum by (le) (increase({DURATION}_bucket{{{ANSWERED}}}"
                                      f"{WINDOW}))"}),
-            Panel(title="Requests by model", unit="reqps", stacked=True,
+            Panel(title="Requests by model", unit="reqps", stacked=True, width=4,
                   queries={"{{model}}": rate("segment_requests_total", OWN, by="model")}),
+            Panel(title="Requests by client", unit="reqps", stacked=True, width=4,
+                  text="By the name of their API key.",
+                  queries={"{{client}}": rate("segment_client_requests_total", OWN,
+                                              by="client")}),
         ],
         "Where the time goes": [
             Panel(title="Mean time of an answer by stage", unit="s", stacked=True, width=12,
@@ -169,7 +173,8 @@ SERVICE: Final = Dashboard(
         ],
         "Process": [
             Panel(title="Memory", unit="bytes", queries={
-                "{{instance}}": f'process_resident_memory_bytes{{job="gateway",{OWN}}}'}),
+                "{{instance}}": f'process_resident_memory_bytes{{job="gateway",{OWN}}}',
+                "{{instance}} kept embeddings": f"segment_kept_embeddings_bytes{{{OWN}}}"}),
             Panel(title="Cores in use", queries={
                 "{{instance}}": f'rate(process_cpu_seconds_total{{job="gateway",{OWN}}}{WINDOW})'}),
             Panel(title="File descriptors", queries={

@@ -29,6 +29,7 @@ from training.data.synthetic import NucleiDataset, SticksDataset
 from training.decoding import TorchNetwork, recipe_of, samples, segment
 from training.metrics.score import THRESHOLDS, Score
 from training.models.unet import UNet
+from training.repository import check_repository
 from training.tuning import tune
 
 DATA = Path("../shared/data/dsb2018")
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         ("evaluate", _evaluate, "score a model folder or checkpoint on a split"),
         ("tune", _tune, "search decoder settings on validation data and store them"),
         ("export", _export, "write the model folder that is served"),
+        ("check-repository", _check_repository, "say what is wrong with model folders"),
         ("inspect", _inspect, "show a data set: figures and a contact sheet"),
         ("synthesize", _synthesize, "draw example images"),
     ):
@@ -103,6 +105,10 @@ def _export_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--repository", type=Path, default=Path("model_repository"))
 
 
+def _check_repository_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("repository", type=Path, nargs="?", default=Path("model_repository"))
+
+
 def _inspect_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("split")
     command.add_argument("--labels", nargs="+", default=["labels"])
@@ -123,6 +129,7 @@ _ARGUMENTS = {
     "evaluate": _evaluate_arguments,
     "tune": _checkpoint_argument,
     "export": _export_arguments,
+    "check-repository": _check_repository_arguments,
     "inspect": _inspect_arguments,
     "synthesize": _synthesize_arguments,
 }
@@ -198,6 +205,16 @@ def _export(options: argparse.Namespace) -> None:
     card = write_card(state.config, state=facts, results=results)
     folder = export.export(model, state.config, options.repository, card=card)
     console.print(f"wrote {folder}", markup=False)
+
+
+def _check_repository(options: argparse.Namespace) -> None:
+    found = check_repository(options.repository)
+    for name, problems in found.items():
+        console.print(f"{name}: {'in order' if not problems else ''}")
+        for problem in problems:
+            console.print(f"  {problem}", markup=False)
+    if not found or any(found.values()):
+        raise export.ExportError(f"{options.repository} cannot be served as it stands")
 
 
 def _inspect(options: argparse.Namespace) -> None:

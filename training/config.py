@@ -84,6 +84,9 @@ class AugmentConfig:
         Standard deviation of the elastic bending.
     intensity : float
         Probability of each change of gamma, illumination, blur and noise.
+    calm_after : float
+        Fraction of the run from which nothing is warped any more: outlines as sharp as those of
+        the images to come.
     """
 
     crop: int = 256
@@ -92,6 +95,7 @@ class AugmentConfig:
     warp: float = 0.5
     elastic_px: float = 2.0
     intensity: float = 0.3
+    calm_after: float = 1.0
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -65,6 +66,7 @@ def train(
     NotFinite
         If the loss is NaN or infinite; the batch lies in ``folder/not-finite.pt``.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     model = build_model(config)
     average = build_model(config)
     optimizer = torch.optim.AdamW(
@@ -74,21 +76,21 @@ def train(
     started, validated_s, validated_step = time.monotonic(), state.elapsed_s, state.step
     saved_s = state.elapsed_s
     before_s = state.elapsed_s
-    while (fraction := _fraction(state, config)) < 1 and not _exhausted(state, config):
-        terms = _step(model, optimizer, train_set, state, config, fraction, folder)
+    while (fraction := _fraction(state)) < 1 and not _exhausted(state):
+        terms = _step(model, optimizer, train_set, state, folder)
         state.step += 1
         _follow(average, model, decay=min(config.optim.ema, (1 + state.step) / (10 + state.step)))
         state.elapsed_s = before_s + time.monotonic() - started
         reporter.on_step(state, fraction, terms)
-        if _due(state, config, validated_s, validated_step):
-            _validate(average, val_set, state, config, folder, reporter)
+        if _due(state, validated_s, validated_step):
+            _validate(average, val_set, state, folder, reporter)
             _snapshot(folder, state, model, average, optimizer)
             validated_s, validated_step = state.elapsed_s, state.step
         elif state.elapsed_s - saved_s >= config.optim.save_every_s:
             _snapshot(folder, state, model, average, optimizer)
             saved_s = state.elapsed_s
     if state.step > validated_step or state.best < 0:
-        _validate(average, val_set, state, config, folder, reporter)
+        _validate(average, val_set, state, folder, reporter)
     _snapshot(folder, state, model, average, optimizer)
     return state
 
@@ -103,8 +105,21 @@ def evaluate(network: Network, dataset: Dataset, recipe: Recipe) -> Score:
     )
 
 
-def batch_at(dataset: Dataset, config: Config, step: int) -> tuple[Tensor, Tensor]:
+def batch_at(
+    dataset: Dataset, config: Config, step: int, *, calm: bool = False
+) -> tuple[Tensor, Tensor]:
     """Draw the batch of a step: all randomness follows from seed and step, so a run can resume.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Where crops are cut.
+    config : Config
+        Batch size, seed and augmentation.
+    step : int
+        Which batch.
+    calm : bool
+        Leave out the changes that cost sharpness (`AugmentConfig.calm_after`).
 
     Returns
     -------
@@ -113,10 +128,11 @@ def batch_at(dataset: Dataset, config: Config, step: int) -> tuple[Tensor, Tenso
     labels : (B, H, W) int64
         As `training.data.transforms.train_crop` gives them.
     """
+    augment = replace(config.augment, warp=0.0) if calm else config.augment
     images, labels = [], []
     for slot in range(config.optim.batch):
         rng = np.random.default_rng([config.seed, step, slot])
-        image, truth = train_crop(dataset[int(rng.integers(len(dataset)))], rng, config.augment)
+        image, truth = train_crop(dataset[int(rng.integers(len(dataset)))], rng, augment)
         images.append(image)
         labels.append(truth)
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
@@ -128,17 +144,18 @@ def _step(
     optimizer: torch.optim.Optimizer,
     dataset: Dataset,
     state: Checkpoint,
-    config: Config,
-    fraction: float,
     folder: Path,
 ) -> dict[str, float]:
+    config = state.config
     model.train()
-    rate = _learning_rate(state.step, fraction, config)
+    rate = _learning_rate(state)
+    calm = _fraction(state) >= config.augment.calm_after
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     for part in range(config.optim.accumulate):
-        images, labels = batch_at(dataset, config, state.step * config.optim.accumulate + part)
+        step = state.step * config.optim.accumulate + part
+        images, labels = batch_at(dataset, config, step, calm=calm)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.optim.bfloat16):
             outputs = model(images)
         terms = losses(outputs, Targets(labels), config.loss)
@@ -146,30 +163,34 @@ def _step(
             path = folder / "not-finite.pt"
             torch.save({"images": images, "labels": labels, "step": state.step}, path)
             raise NotFinite(f"step {state.step}: the loss is not finite; the batch is in {path}")
-        (terms["total"] / config.optim.accumulate).backward()
+        torch.autograd.backward([terms["total"] / config.optim.accumulate])
     nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip)
     optimizer.step()
     return {name: float(value.detach()) for name, value in terms.items()} | {"rate": rate}
 
 
-def _learning_rate(step: int, fraction: float, config: Config) -> float:
-    warm = min(1.0, (step + 1) / max(config.optim.warmup_steps, 1))
-    return float(config.optim.learning_rate * warm * (0.5 + 0.5 * np.cos(np.pi * fraction)))
+def _learning_rate(state: Checkpoint) -> float:
+    optim = state.config.optim
+    warm = min(1.0, (state.step + 1) / max(optim.warmup_steps, 1))
+    return float(optim.learning_rate * warm * (0.5 + 0.5 * np.cos(np.pi * _fraction(state))))
 
 
-def _fraction(state: Checkpoint, config: Config) -> float:
-    done = state.step / config.optim.steps
-    if config.optim.max_minutes > 0:
-        done = max(done, state.elapsed_s / (60 * config.optim.max_minutes))
+def _fraction(state: Checkpoint) -> float:
+    """Tell how much of the run is done, by steps or by the clock, whichever is further on."""
+    optim = state.config.optim
+    done = state.step / optim.steps
+    if optim.max_minutes > 0:
+        done = max(done, state.elapsed_s / (60 * optim.max_minutes))
     return done
 
 
-def _exhausted(state: Checkpoint, config: Config) -> bool:
-    return 0 < config.optim.patience <= state.since_best
+def _exhausted(state: Checkpoint) -> bool:
+    return 0 < state.config.optim.patience <= state.since_best
 
 
-def _due(state: Checkpoint, config: Config, validated_s: float, validated_step: int) -> bool:
-    every_s, every_steps = config.optim.validate_every_s, config.optim.validate_every_steps
+def _due(state: Checkpoint, validated_s: float, validated_step: int) -> bool:
+    optim = state.config.optim
+    every_s, every_steps = optim.validate_every_s, optim.validate_every_steps
     return (every_s > 0 and state.elapsed_s - validated_s >= every_s) or (
         every_steps > 0 and state.step - validated_step >= every_steps
     )
@@ -193,10 +214,10 @@ def _validate(
     average: nn.Module,
     val_set: Dataset,
     state: Checkpoint,
-    config: Config,
     folder: Path,
     reporter: Reporter,
 ) -> None:
+    config = state.config
     network = TorchNetwork(average, recipe_of(config), bfloat16=config.optim.bfloat16)
     score = evaluate(network, val_set, recipe_of(config))
     best = score.mean_ap > state.best

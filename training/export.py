@@ -88,7 +88,9 @@ def open_artefact(folder: Path, *, threads: int = 1) -> Artefact:
         (folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig()
     )
     recipe = Recipe.from_json(parsed.parameters[PARAMETER].string_value)
-    return Artefact(recipe, _session((folder / "1" / "model.onnx").read_bytes(), threads=threads))
+    return Artefact(
+        recipe, open_session((folder / "1" / "model.onnx").read_bytes(), threads=threads)
+    )
 
 
 def export(model: UNet, config: Config, repository: Path, *, card: str) -> Path:
@@ -117,7 +119,7 @@ def export(model: UNet, config: Config, repository: Path, *, card: str) -> Path:
     """
     network = served(model, config.loss.method)
     data = _halve_weights(to_onnx(network, multiple=config.model.size_multiple))
-    session = _session(data, threads=1)
+    session = open_session(data)
     check_parity(network, session, multiple=config.model.size_multiple)
     recipe = replace(recipe_of(config), network_sha256=hashlib.sha256(data).hexdigest())
     golden = _golden(Artefact(recipe, session), config)
@@ -251,7 +253,8 @@ def _halve_weights(data: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _session(data: bytes, *, threads: int) -> Any:
+def open_session(data: bytes, *, threads: int = 1) -> Any:
+    """Open a network in ONNX Runtime, on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,95 @@
+"""A run small enough to finish in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import torch
+
+from training.checkpoint import Checkpoint
+from training.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    DecodeConfig,
+    ModelConfig,
+    OptimConfig,
+)
+from training.data.synthetic import NucleiDataset
+from training.metrics.score import Score
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Remembers what a run reported."""
+
+    totals: list[float] = field(default_factory=list)
+    fractions: list[float] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+
+    def on_step(self, state: Checkpoint, fraction: float, terms: Any) -> None:
+        """Remember the loss."""
+        self.totals.append(terms["total"])
+        self.fractions.append(fraction)
+
+    def on_validation(self, state: Checkpoint, score: Score, *, best: bool) -> None:
+        """Remember the score."""
+        self.scores.append(score)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Keep tiny networks on one core: handing them out costs more than computing them."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    """A fresh record."""
+    return Recorder()
+
+
+TINY = Config(
+    name="tiny",
+    category="nucleus",
+    data=DataConfig(kind="nuclei", image_size=64, val_images=2, min_objects=3, max_objects=6),
+    augment=AugmentConfig(crop=64),
+    model=ModelConfig(
+        widths=(8, 12), stem=2, embedding_size=3, coordinates="periodic", position_px=4.0
+    ),
+    optim=OptimConfig(
+        batch=2,
+        steps=6,
+        warmup_steps=2,
+        validate_every_s=0,
+        validate_every_steps=3,
+        learning_rate=1e-2,
+    ),
+    decode=DecodeConfig(settings={"bandwidth": 1.5, "min_pixels": 8}),
+)
+
+
+@pytest.fixture
+def tiny() -> Config:
+    """An experiment of six steps."""
+    return TINY
+
+
+@pytest.fixture
+def short(tiny: Config) -> Config:
+    """The same, stopped after four steps."""
+    return replace(tiny, optim=replace(tiny.optim, steps=4))
+
+
+@pytest.fixture
+def train_set() -> NucleiDataset:
+    """Eight drawn images."""
+    return NucleiDataset(count=8, seed=0, size=64, min_nuclei=3, max_nuclei=6, radius_px=8)
+
+
+@pytest.fixture
+def val_set() -> NucleiDataset:
+    """Two others."""
+    return NucleiDataset(count=2, seed=1, size=64, min_nuclei=3, max_nuclei=6, radius_px=8)

@@ -1,0 +1,127 @@
+"""Folders of images: what is read, and how broken files are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from training.cli import open_datasets
+from training.config import Config, DataConfig
+from training.data.dataset import CachedDataset, DataError, FolderDataset, read_image, read_labels
+
+GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)
+LABELS = (GREY % 3).astype(np.uint16)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A data set of two images, the second in colour and with masks in a better folder too."""
+    for folder in ("images", "labels", "better"):
+        (tmp_path / folder).mkdir()
+    cv2.imwrite(str(tmp_path / "images/a.png"), GREY)
+    cv2.imwrite(str(tmp_path / "images/b.png"), np.stack([GREY, 0 * GREY, 255 - GREY], axis=2))
+    cv2.imwrite(str(tmp_path / "labels/a.png"), LABELS)
+    cv2.imwrite(str(tmp_path / "labels/b.png"), LABELS)
+    cv2.imwrite(str(tmp_path / "better/b.png"), LABELS + 300)
+    (tmp_path / "train.txt").write_text("a\nb\n\n")
+    (tmp_path / "val.txt").write_text("a\n")
+    return tmp_path
+
+
+def test_images_come_as_rgb_and_masks_as_int32(root: Path) -> None:
+    dataset = FolderDataset.open(root, "train", ("labels",))
+    grey, colour = dataset[0], dataset[1]
+    assert len(dataset) == 2
+    assert np.array_equal(grey.image, GREY)
+    assert np.array_equal(colour.image[:, :, 2], GREY)
+    assert np.array_equal(colour.image[:, :, 0], 255 - GREY)
+    assert grey.labels.dtype == np.int32
+
+
+def test_the_first_label_folder_that_has_a_mask_gives_it(root: Path) -> None:
+    dataset = FolderDataset.open(root, "train", ("better", "labels"))
+    assert dataset[0].labels.max() == 2
+    assert dataset[1].labels.max() == 302
+
+
+def test_a_cached_data_set_reads_a_file_once(root: Path) -> None:
+    dataset = CachedDataset(FolderDataset.open(root, "train", ("labels",)))
+    first = dataset[0]
+    (root / "images/a.png").unlink()
+    assert dataset[0] is first
+
+
+def no_mask(root: Path) -> None:
+    (root / "labels/b.png").unlink()
+
+
+def other_size(root: Path) -> None:
+    cv2.imwrite(str(root / "labels/b.png"), LABELS[:4])
+
+
+def no_instance(root: Path) -> None:
+    cv2.imwrite(str(root / "labels/b.png"), 0 * LABELS)
+
+
+def corrupt_image(root: Path) -> None:
+    path = root / "images/b.png"
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def no_image(root: Path) -> None:
+    (root / "images/b.png").unlink()
+
+
+def deep_image(root: Path) -> None:
+    cv2.imwrite(str(root / "images/b.png"), LABELS)
+
+
+def colour_mask(root: Path) -> None:
+    cv2.imwrite(str(root / "labels/b.png"), np.zeros((6, 8, 3), np.uint8))
+
+
+FAULTS = [
+    (no_mask, "no mask"),
+    (other_size, "(4, 8) pixels, the image has (6, 8)"),
+    (no_instance, "no instance"),
+    (corrupt_image, "does not decode"),
+    (no_image, "no such file"),
+    (deep_image, "expected 8 bits"),
+    (colour_mask, "3 channels"),
+]
+
+
+@pytest.mark.parametrize(("fault", "words"), FAULTS)
+def test_a_broken_file_is_reported_by_name_before_training_starts(
+    root: Path, fault: Callable[[Path], None], words: str
+) -> None:
+    fault(root)
+    with pytest.raises(DataError) as caught:
+        open_datasets(Config(name="x", data=DataConfig(kind="folder")), root)
+    (problem,) = caught.value.problems
+    assert "b.png" in problem
+    assert words in problem
+
+
+def test_every_broken_file_has_its_line(root: Path) -> None:
+    cv2.imwrite(str(root / "labels/a.png"), 0 * LABELS)
+    no_mask(root)
+    dataset = FolderDataset.open(root, "train", ("labels",))
+    assert [Path(line.split(":")[0]).name for line in dataset.check()] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(("text", "words"), [(None, "no such split"), ("\n", "empty")])
+def test_a_split_list_must_name_images(root: Path, text: str | None, words: str) -> None:
+    if text is not None:
+        (root / "new.txt").write_text(text)
+    with pytest.raises(DataError, match=words):
+        FolderDataset.open(root, "new", ("labels",))
+
+
+def test_reading_a_sound_pair_reports_nothing(root: Path) -> None:
+    assert list(FolderDataset.open(root, "train", ("labels",)).check()) == []
+    assert read_image(root / "images/a.png").shape == read_labels(root / "labels/a.png").shape

@@ -1,0 +1,160 @@
+"""Metrics against METHODS' worked example, closed forms and pycocotools."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from pycocotools import mask as coco
+
+from training.metrics.dice import (
+    best_dice,
+    count_difference,
+    foreground_dice,
+    symmetric_best_dice,
+)
+from training.metrics.matching import Matching, match, overlap, pooled
+from training.metrics.score import Score, score_labels
+
+Labels = npt.NDArray[np.int32]
+
+TRUE = np.array([[1, 1, 2, 2], [1, 1, 2, 2], [0, 0, 3, 3]], np.int32)
+PRED = np.array([[1, 1, 2, 2], [1, 0, 2, 2], [0, 0, 2, 2]], np.int32)
+EMPTY = np.zeros((3, 4), np.int32)
+PAIR = overlap(TRUE, PRED)
+
+label_images = hnp.arrays(np.int32, (7, 8), elements=st.integers(0, 4))
+
+
+def test_worked_example_has_its_overlaps() -> None:
+    assert PAIR.dice[[0, 1, 2], [0, 1, 1]] == pytest.approx([0.8571429, 0.8, 0.5], abs=1e-7)
+    assert PAIR.iou[[0, 1, 2], [0, 1, 1]] == pytest.approx([0.75, 2 / 3, 1 / 3])
+
+
+def test_worked_example_has_its_dice_scores() -> None:
+    assert best_dice(PAIR) == pytest.approx((0.7190476, 0.8285714), abs=1e-7)
+    assert symmetric_best_dice(PAIR) == pytest.approx(0.7190476, abs=1e-7)
+    assert foreground_dice(PAIR) == pytest.approx(0.9473684, abs=1e-7)
+    assert count_difference(PAIR) == -1
+
+
+@pytest.mark.parametrize(
+    ("threshold", "strict", "expected"),
+    [(0.5, False, 2 / 3), (0.7, False, 0.25), (0.75, False, 0.25), (0.75, True, 0.0)],
+)
+def test_worked_example_has_its_average_precision(
+    threshold: float,
+    expected: float,
+    *,
+    strict: bool,
+) -> None:
+    assert match(PAIR, threshold, strict=strict).ap == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("strict", "expected"), [(False, 0.3166667), (True, 0.2916667)])
+def test_worked_example_has_its_mean_over_thresholds(
+    expected: float,
+    *,
+    strict: bool,
+) -> None:
+    thresholds = [round(0.5 + 0.05 * step, 2) for step in range(10)]
+    mean = np.mean([match(PAIR, threshold, strict=strict).ap for threshold in thresholds])
+    assert mean == pytest.approx(expected, abs=1e-7)
+
+
+def test_worked_example_has_its_panoptic_quality() -> None:
+    found = match(PAIR, 0.5, strict=True)
+    assert found.panoptic_quality == pytest.approx(0.5666667, abs=1e-7)
+    assert found.segmentation_quality == pytest.approx(0.7083333, abs=1e-7)
+    assert found.f1 == pytest.approx(0.8)
+
+
+def shifted_squares(shift: int) -> tuple[Labels, Labels]:
+    true, pred = np.zeros((20, 40), np.int32), np.zeros((20, 40), np.int32)
+    true[5:15, 5:15], pred[5:15, 5 + shift : 15 + shift] = 1, 1
+    return true, pred
+
+
+@given(shift=st.integers(0, 10))
+def test_iou_of_shifted_squares_has_its_closed_form(shift: int) -> None:
+    pair = overlap(*shifted_squares(shift))
+    assert pair.iou[0, 0] == pytest.approx((10 - shift) / (10 + shift))
+    assert match(pair, (10 - shift) / (10 + shift)).tp == min(1, 10 - shift) or shift == 10
+
+
+@given(true=label_images, pred=label_images)
+def test_iou_equals_that_of_pycocotools(true: Labels, pred: Labels) -> None:
+    pair = overlap(true, pred)
+    encoded = [
+        [coco.encode(np.asfortranarray(image == i, np.uint8)) for i in np.unique(image) if i]
+        for image in (true, pred)
+    ]
+    expected = np.zeros(pair.iou.shape)
+    if expected.size:
+        expected = coco.iou(encoded[0], encoded[1], [0] * len(encoded[1]))
+    np.testing.assert_allclose(pair.iou, expected)
+
+
+@given(true=label_images, pred=label_images, threshold=st.floats(0.05, 1))
+@settings(deadline=None)
+def test_counts_add_up_and_swap_with_their_arguments(
+    true: Labels, pred: Labels, threshold: float
+) -> None:
+    forward, back = match(overlap(true, pred), threshold), match(overlap(pred, true), threshold)
+    assert forward.tp + forward.fn == np.unique(true[true > 0]).size
+    assert forward.tp + forward.fp == np.unique(pred[pred > 0]).size
+    assert (forward.tp, forward.fp, forward.fn) == (back.tp, back.fn, back.fp)
+
+
+@given(image=label_images)
+def test_an_image_matches_itself_perfectly_under_any_numbering(image: Labels) -> None:
+    score = score_labels("itself", image, (image * 50) % 1009)
+    assert score.matchings[0.9].ap == 1
+    assert (score.sbd, score.fbd, score.dic) == (1, 1, 0)
+
+
+def test_matching_takes_the_most_pairs_rather_than_the_best_single_one() -> None:
+    # Greedily the second prediction would take the first truth and leave the second without.
+    true = np.array([[1] * 6 + [2] * 4], np.int32)
+    pred = np.array([[1] * 3 + [2] * 7], np.int32)
+    assert overlap(true, pred).iou.round(3).tolist() == [[0.5, 0.3], [0.0, 0.571]]
+    assert match(overlap(true, pred), 0.3).tp == 2
+
+
+@pytest.mark.parametrize(
+    ("true", "pred", "ap", "sbd"),
+    [(EMPTY, EMPTY, 1, 1), (TRUE, EMPTY, 0, 0), (EMPTY, PRED, 0, 0)],
+)
+def test_empty_sides_have_the_values_we_decided_on(
+    true: Labels, pred: Labels, ap: float, sbd: float
+) -> None:
+    score = score_labels("edge", true, pred)
+    assert score.matchings[0.5].ap == ap
+    assert score.sbd == sbd
+    assert score.panoptic.panoptic_quality == ap
+    assert score.panoptic.f1 == ap
+
+
+def test_ignored_pixels_count_for_nobody() -> None:
+    true = np.array([[1, 1, -1, -1]], np.int32)
+    pred = np.array([[1, 1, 1, 2]], np.int32)
+    pair = overlap(true, pred)
+    assert pair.iou.tolist() == [[1.0]]
+
+
+def test_pooling_adds_counts_while_the_mean_weighs_images_alike() -> None:
+    one, many = np.array([[1]], np.int32), np.arange(1, 11, dtype=np.int32)[None]
+    score = Score((score_labels("a", one, 0 * one), score_labels("b", many, many)))
+    assert score.ap(0.5) == pytest.approx(0.5)
+    assert score.pooled(0.5).ap == pytest.approx(10 / 11)
+    assert score.of(["b"]).ap(0.5) == 1
+    assert pooled([]) == Matching(0, 0, 0)
+    assert score.summary()["abs_dic"] == pytest.approx(0.5)
+
+
+def test_images_of_different_size_are_refused() -> None:
+    with pytest.raises(ValueError, match="pred"):
+        overlap(TRUE, PRED[:2])

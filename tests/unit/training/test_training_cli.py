@@ -1,0 +1,159 @@
+"""The commands, from drawn images to a served folder and its scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from service.backends.model_config import model_from_config, parse_config
+from training import checkpoint
+from training.cli import main
+from training.data.synthetic import NucleiDataset
+
+CONFIG = """
+name = "tiny"
+category = "nucleus"
+[data]
+kind = "folder"
+[augment]
+crop = 64
+[model]
+widths = [8, 12]
+embedding_size = 3
+coordinates = "none"
+position_px = 4.0
+[optim]
+batch = 2
+steps = 20
+warmup_steps = 2
+learning_rate = 1e-2
+ema = 0.5
+validate_every_s = 0
+validate_every_steps = 10
+[decode.settings]
+bandwidth = 1.5
+min_pixels = 8
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a configuration and a data set in the folder format."""
+    root = tmp_path_factory.mktemp("place")
+    (root / "tiny.toml").write_text(CONFIG)
+    for folder in ("images", "labels"):
+        (root / "data" / folder).mkdir(parents=True)
+    drawn = NucleiDataset(count=6, size=64, min_nuclei=3, max_nuclei=6, radius_px=8)
+    for index in range(6):
+        cv2.imwrite(str(root / f"data/images/{index}.png"), drawn[index].image)
+        labels = drawn[index].labels.astype(np.uint16)
+        cv2.imwrite(str(root / f"data/labels/{index}.png"), labels)
+    (root / "data/train.txt").write_text("0\n1\n2\n3\n")
+    (root / "data/val.txt").write_text("4\n5\n")
+    return root
+
+
+def run(place: Path, command: str) -> int:
+    arguments = [part.replace("@", str(place)) for part in command.split()]
+    return main([*arguments, "--threads", "1"])
+
+
+@pytest.fixture(scope="module")
+def trained(place: Path) -> Path:
+    """The same folder after training, tuning, evaluating and exporting."""
+    assert run(place, "train @/tiny.toml --data @/data --runs @/runs") == 0
+    assert run(place, "tune @/runs/tiny/best.pt --data @/data") == 0
+    assert (
+        run(place, "evaluate @/runs/tiny/best.pt --data @/data --out @/runs/tiny/evaluation") == 0
+    )
+    assert run(place, "export @/runs/tiny/best.pt --repository @/models") == 0
+    return place
+
+
+def test_tuned_settings_reach_the_served_recipe(trained: Path) -> None:
+    decode = checkpoint.load(trained / "runs/tiny/best.pt").config.decode
+    config = parse_config((trained / "models/tiny/config.pbtxt").read_text())
+    recipe = model_from_config(config, "1").recipe
+    assert recipe.foreground_threshold == decode.foreground_threshold
+    assert recipe.decoder == decode.settings
+
+
+def test_the_card_carries_settings_command_and_measured_figures(trained: Path) -> None:
+    card = (trained / "models/tiny/MODEL_CARD.md").read_text()
+    score = json.loads((trained / "runs/tiny/evaluation/validation.json").read_text())
+    assert f"| AP, mean over images | {score['ap']['0.5']:.3f} |" in card
+    assert "python -m training train training/configs/tiny.toml" in card
+    assert '"embedding_size": 3' in card
+
+
+def test_the_resolved_configuration_lies_beside_the_run(trained: Path) -> None:
+    resolved = json.loads((trained / "runs/tiny/config.json").read_text())
+    assert resolved["optim"]["batch"] == 2
+    assert resolved["loss"]["discriminative"]["delta_dist"] == 1.5
+
+
+def test_a_model_folder_is_evaluated_through_onnx_and_the_worst_images_are_shown(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (trained / "one.txt").write_text("5\n")
+    command = "evaluate @/models/tiny --data @/data --split val --only @/one.txt --out @/out"
+    assert run(trained, command) == 0
+    record = json.loads((trained / "out/val.json").read_text())
+    assert record["images"] == 1
+    assert 0 <= record["mean_ap"] <= 1
+    assert cv2.imread(str(trained / "out/val-worst.png")) is not None
+    assert "AP@0.5" in capsys.readouterr().out
+
+
+def test_a_finished_run_has_nothing_left_to_do(trained: Path) -> None:
+    before = checkpoint.load(trained / "runs/tiny/last.pt").step
+    assert run(trained, "train @/tiny.toml --data @/data --runs @/runs") == 0
+    assert checkpoint.load(trained / "runs/tiny/last.pt").step == before == 20
+
+
+def test_a_data_set_is_described_and_shown(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(place, "inspect train --data @/data --out @/sheet.png") == 0
+    assert "4 images" in capsys.readouterr().out
+    assert cv2.imread(str(place / "sheet.png")).shape[1] == 6 * 256
+
+
+@pytest.mark.parametrize("kind", ["nuclei", "sticks"])
+def test_examples_are_drawn_again_byte_for_byte(place: Path, kind: str) -> None:
+    command = f"synthesize {kind} --size 96 --count 5 --radius 8 --seed 3 --out @/"
+    assert run(place, command + "a.png") == 0
+    assert run(place, command + "b.png") == 0
+    assert (place / "a.png").read_bytes() == (place / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("train @/tiny.toml --data @/nowhere --runs @/r", "no such split list"),
+        ("train @/tiny.toml --data @/data --runs @/r --set optim.speed=1", "optim.speed"),
+        ("inspect test --data @/data", "no such split list"),
+    ],
+)
+def test_what_cannot_be_run_is_said_in_one_line(
+    place: Path, capsys: pytest.CaptureFixture[str], command: str, words: str
+) -> None:
+    assert run(place, command) == 1
+    assert words in capsys.readouterr().out
+
+
+def test_a_model_folder_needs_a_split(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(trained, "evaluate @/models/tiny --data @/data") == 1
+    assert "--split" in capsys.readouterr().out
+
+
+def test_drawn_data_trains_as_well(place: Path) -> None:
+    drawn = (
+        "train @/tiny.toml --runs @/r2 --max-minutes 0.02 --set data.image_size=64 "
+        "--set data.val_images=1 --set data.min_objects=2 --set data.max_objects=3 "
+    )
+    assert run(place, drawn + "--set data.kind=sticks") == 0
+    assert run(place, drawn + "--set data.kind=nuclei --set name=other") == 0
+    assert checkpoint.load(place / "r2/other/best.pt").step >= 1

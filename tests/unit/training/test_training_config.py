@@ -1,0 +1,72 @@
+"""Configurations: TOML in, checked dataclasses out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from training.config import ConfigError, from_dict, load
+
+SHIPPED = sorted((Path(__file__).parents[3] / "training" / "configs").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_configuration_is_valid_and_named_after_its_file(path: Path) -> None:
+    assert load(path).name == path.stem
+
+
+def test_a_configuration_survives_the_way_through_plain_values() -> None:
+    config = load(SHIPPED[0])
+    assert from_dict(config.to_dict()) == config
+
+
+def test_overrides_replace_single_values(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text('name = "x"\n[optim]\nbatch = 2\nlearning_rate = 1\n')
+    config = load(
+        path, ["optim.batch=3", "category=cell", "model.widths=[4, 8]", "decode.settings.a=2"]
+    )
+    assert config.optim.batch == 3
+    assert config.optim.learning_rate == 1.0
+    assert config.category == "cell"
+    assert config.model.widths == (4, 8)
+    assert config.decode.settings == {"a": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('name = "x"\nspeed = 1', "unknown key speed"),
+        ('name = "x"\n[optim]\nrate = 1', "unknown key optim.rate"),
+        ('category = "x"', "name"),
+        ("name = 3", "name: 3 is not of type str"),
+        ('name = "x"\noptim = 3', "optim: must be a table"),
+        ('name = "x"\n[optim]\nbatch = true', "optim.batch"),
+        ('name = "x"\n[optim]\nbatch = 0', "optim.batch"),
+        ('name = "x"\n[model]\nwidths = 3', "model.widths: must be a list"),
+        ('name = "x"\n[model]\nwidths = [3]', "model.widths"),
+        ('name = "x"\n[model]\nstem = 3\nembedding_stride = 2', "does not divide"),
+        ('name = "x"\n[model]\nposition_px = 4\nembedding_size = 1', "position_px"),
+        ('name = "x"\n[model]\ncoordinates = "polar"', "polar"),
+        ('name = "x"\n[loss]\nmethod = "magic"', "magic"),
+        ('name = "x"\n[loss.discriminative]\nnorm = 3', "norm"),
+        ('name = "x"\n[loss.discriminative]\nbackground = "push"', "push"),
+        ('name = "x"\n[data]\nkind = "web"', "web"),
+        ('name = "x"\n[data]\nmin_objects = 5\nmax_objects = 2', "min_objects"),
+        ('name = "x"\n[decode]\nforeground_threshold = 1.0', "foreground_threshold"),
+        ('name = "x"\n[augment]\ncrop = 8', "crop"),
+    ],
+)
+def test_nonsense_is_refused_with_the_name_of_its_key(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        load(path)
+
+
+def test_an_override_without_a_value_is_refused() -> None:
+    with pytest.raises(ConfigError, match="key=value"):
+        load(SHIPPED[0], ["optim.batch"])

@@ -1,0 +1,85 @@
+"""Training crops: image and mask stay together, padding is ignored, chance is seeded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training.config import AugmentConfig
+from training.data.dataset import Sample
+from training.data.transforms import IGNORE, consecutive, train_crop, vary_intensity
+
+PLAIN = AugmentConfig(crop=64, warp=0, intensity=0)
+WARPED = AugmentConfig(crop=64, warp=1, intensity=0)
+
+
+def checkered(height: int, width: int) -> Sample:
+    """An image whose grey value is ten times its label, in blocks of 16."""
+    rows, columns = np.arange(height) // 16, np.arange(width) // 16
+    labels = (rows[:, None] + columns[None, :]) % 5
+    return Sample("checkered", (10 * labels).astype(np.uint8), labels.astype(np.int32))
+
+
+@given(seed=st.integers(0, 2**32), height=st.integers(20, 150), width=st.integers(20, 150))
+@settings(max_examples=25, deadline=None)
+def test_flips_and_turns_keep_image_and_mask_together(seed: int, height: int, width: int) -> None:
+    sample = checkered(height, width)
+    image, labels = train_crop(sample, np.random.default_rng(seed), PLAIN)
+    assert image.shape == (64, 64, 3)
+    ids = np.unique(image[:, :, 0][labels > 0])
+    by_label = [np.unique(image[:, :, 0][labels == i]) for i in range(1, labels.max() + 1)]
+    assert all(values.size == 1 for values in by_label)
+    assert len(by_label) == ids.size
+    assert np.all(image[labels == 0] == 0)
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=15, deadline=None)
+def test_warping_keeps_most_pixels_under_their_mask(seed: int) -> None:
+    image, labels = train_crop(checkered(200, 200), np.random.default_rng(seed), WARPED)
+    inside = labels > 0
+    right = [
+        np.abs(image[:, :, 0][labels == i] - np.median(image[:, :, 0][labels == i])) < 5
+        for i in range(1, labels.max() + 1)
+    ]
+    assert np.concatenate(right).mean() > 0.8
+    assert inside.mean() > 0.4
+
+
+def test_pixels_beyond_the_image_are_ignored() -> None:
+    sample = Sample("small", np.full((32, 64), 9, np.uint8), np.ones((32, 64), np.int32))
+    _, labels = train_crop(sample, np.random.default_rng(0), PLAIN)
+    assert (labels == IGNORE).mean() == pytest.approx(0.5)
+    assert (labels == 1).mean() == pytest.approx(0.5)
+
+
+def test_the_same_seed_gives_the_same_crop() -> None:
+    config = AugmentConfig(crop=64, warp=1, intensity=1)
+    sample = checkered(90, 120)
+    first = train_crop(sample, np.random.default_rng(8), config)
+    again = train_crop(sample, np.random.default_rng(8), config)
+    assert np.array_equal(first[0], again[0])
+    assert np.array_equal(first[1], again[1])
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
+def test_intensities_vary_within_the_range_of_bytes(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0, 255, shape).astype(np.float32)
+    varied = vary_intensity(image, rng, 1.0)
+    assert varied.shape == shape
+    assert varied.min() >= 0
+    assert varied.max() <= 255
+    assert not np.allclose(varied, image)
+
+
+def test_a_flat_image_can_be_varied() -> None:
+    flat = np.full((8, 8), 7, np.float32)
+    assert np.isfinite(vary_intensity(flat, np.random.default_rng(0), 1.0)).all()
+
+
+def test_renumbering_keeps_background_and_ignored_pixels() -> None:
+    labels = np.array([[0, 40, -1], [40, 9, 0]], np.int32)
+    assert consecutive(labels).tolist() == [[0, 2, -1], [2, 1, 0]]

@@ -1,0 +1,122 @@
+"""The network: shapes, normalisation in the graph, position channels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from training.config import ModelConfig
+from training.models.normalise import (
+    Normalise,
+    linear_coordinates,
+    periodic_coordinates,
+    pixel_index,
+)
+from training.models.serving import served
+from training.models.unet import UNet
+
+
+def pictures(*shape: int, low: int = 0, high: int = 256) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(low, high, shape, generator=generator).float()
+
+
+@pytest.mark.parametrize(
+    ("config", "stride"),
+    [
+        (ModelConfig(widths=(4, 8), stem=2), 1),
+        (ModelConfig(widths=(4, 8, 8), stem=4, embedding_stride=2, coordinates="none"), 2),
+        (ModelConfig(widths=(4, 8), stem=1, coordinates="periodic", position_px=3.0), 1),
+    ],
+)
+def test_outputs_have_the_sizes_that_the_configuration_promises(
+    config: ModelConfig, stride: int
+) -> None:
+    height, width = 2 * config.size_multiple, 3 * config.size_multiple
+    outputs = UNet(config, classes=2)(pictures(2, 3, height, width))
+    assert outputs["embedding"].shape == (2, 8, height // stride, width // stride)
+    assert outputs["foreground"].shape == (2, 2, height, width)
+    assert outputs["embedding"].dtype == torch.float32
+
+
+def test_embeddings_of_a_fresh_network_differ_between_pixels() -> None:
+    outputs = UNet(ModelConfig(widths=(4, 8)))(pictures(1, 3, 32, 32))
+    assert outputs["embedding"].std() > 0
+
+
+def test_normalisation_forgets_brightness_and_contrast() -> None:
+    image = pictures(2, 3, 96, 64, high=200)
+    normalise = Normalise()
+    torch.testing.assert_close(normalise(image), normalise(image * 0.7 + 30), atol=1e-4, rtol=0)
+
+
+def test_normalisation_brings_the_robust_range_to_zero_and_one() -> None:
+    image = pictures(1, 1, 64, 64).expand(1, 3, 64, 64)
+    values = Normalise()(image)[0, 0].flatten()
+    assert torch.quantile(values, 0.01).item() == pytest.approx(0, abs=0.01)
+    assert torch.quantile(values, 0.998).item() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("level", [0, 7, 255])
+def test_a_constant_image_stays_flat(level: int) -> None:
+    assert Normalise()(torch.full((1, 3, 40, 40), float(level))).count_nonzero() == 0
+
+
+def test_faint_noise_is_not_blown_up_to_full_contrast() -> None:
+    assert Normalise()(pictures(1, 3, 64, 64, low=10, high=12)).abs().max() < 0.5
+
+
+def test_colour_ratios_survive_normalisation() -> None:
+    image = pictures(1, 3, 64, 64)
+    image[:, 0] = 200
+    normalised = Normalise()(image)
+    assert normalised[:, 0].std() == 0
+    assert normalised[:, 1].std() > 0.1
+
+
+def test_linear_coordinates_run_from_minus_one_to_one() -> None:
+    row, column = linear_coordinates(torch.zeros(2, 3, 5, 9))[1]
+    assert row[:, 0].tolist() == [-1, -0.5, 0, 0.5, 1]
+    assert column[0, [0, 4, 8]].tolist() == [-1, 0, 1]
+
+
+def test_linear_coordinates_of_a_single_pixel_are_finite() -> None:
+    assert linear_coordinates(torch.zeros(1, 3, 1, 1)).isfinite().all()
+
+
+def test_periodic_coordinates_do_not_change_when_the_image_is_padded() -> None:
+    small = periodic_coordinates(torch.zeros(1, 3, 20, 30))
+    large = periodic_coordinates(torch.zeros(1, 3, 40, 64))
+    torch.testing.assert_close(large[:, :, :20, :30], small)
+
+
+def test_position_is_added_in_units_at_the_middle_of_each_block() -> None:
+    config = ModelConfig(widths=(4, 8), stem=2, embedding_stride=2, position_px=4.0)
+    model = UNet(config)
+    for parameter in model.embedding.project.parameters():
+        torch.nn.init.zeros_(parameter)
+    embedding = model(pictures(1, 3, 8, 8))["embedding"][0]
+    assert embedding[0, :, 0].tolist() == [0.125, 0.625, 1.125, 1.625]
+    assert embedding[1, 0].tolist() == [0.125, 0.625, 1.125, 1.625]
+    assert embedding[2:].count_nonzero() == 0
+
+
+def test_pixel_indices_count_rows_and_columns() -> None:
+    row, column = pixel_index(torch.zeros(3, 2, 2, 3))
+    assert row[0, 0].tolist() == [[0, 0, 0], [1, 1, 1]]
+    assert column[0, 0].tolist() == [[0, 1, 2], [0, 1, 2]]
+
+
+def test_the_served_network_answers_like_the_trained_one() -> None:
+    model = UNet(ModelConfig(widths=(8, 12), stem=2))
+    # A few steps in training mode, so that the running statistics are not those of a fresh network.
+    for _ in range(3):
+        model(pictures(4, 3, 32, 32))
+    image = pictures(2, 3, 32, 32)
+    expected = model.eval()(image)
+    embedding, foreground = served(model, "discriminative")(image.permute(0, 2, 3, 1).byte())
+    assert embedding.dtype == torch.float16
+    torch.testing.assert_close(embedding.float(), expected["embedding"], atol=5e-3, rtol=5e-3)
+    torch.testing.assert_close(foreground.float(), expected["foreground"], atol=5e-3, rtol=5e-3)
+    assert any(isinstance(part, torch.nn.BatchNorm2d) for part in model.modules())

@@ -50,6 +50,10 @@ triton-install: $(VENV)/.dev ## fetch a Triton server for this machine's CPU int
 triton: triton-install ## start Triton on 127.0.0.1:18001 with the shipped models
 	@$(BIN)/python -m tests.triton_server.server model_repository
 
+browser-install: ## install Chromium and Node for the tests of the web page (Debian, as root)
+	@for tool in chromium chromedriver node; do command -v $$tool >/dev/null || missing=1; done; \
+	[ -z "$$missing" ] || { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium chromium-driver nodejs >/dev/null; }
+
 contract: triton-install ## run the contract suite against the embedded backend and the real Triton
 	@$(BIN)/python -m pytest tests/contract
 
@@ -85,4 +89,4 @@ clean: ## remove what the tools left behind, .venv included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist *.egg-info
 
 
-.PHONY: help setup serve test quick docs dashboards prometheus-install triton-install triton contract coverage fmt lint type image up down manifests clean
+.PHONY: help setup serve test quick browser-install docs dashboards prometheus-install triton-install triton contract coverage fmt lint type image up down manifests clean

@@ -2,8 +2,9 @@
 
 References
 ----------
-ImageJ, ``ij/io/RoiEncoder.java``: 64 bytes of header, then the corners, all big-endian. A region in
-one piece without holes is a polygon of 16-bit corners; any other is a composite of path segments.
+ImageJ, ``ij/io/RoiEncoder.java``: 64 bytes of header, the corners, 64 bytes that tell where the
+name stands, the name, all big-endian. A region in one piece without holes is a polygon of 16-bit
+corners; any other is a composite of path segments.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Final
 from service.masks.polygon import MultiPolygon, Ring
 
 _VERSION: Final = 227
+_HEADER: Final = 64
 _POLYGON, _COMPOSITE = 0, 1
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
 _SHORT: Final = 2**15 - 1
@@ -37,17 +39,19 @@ def roi_zip(outlines: Mapping[str, MultiPolygon]) -> bytes:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, outline in outlines.items():
             entry = zipfile.ZipInfo(f"{name}.roi", _EARLIEST)
-            archive.writestr(entry, roi(outline), zipfile.ZIP_DEFLATED, 1)
+            archive.writestr(entry, roi(outline, name), zipfile.ZIP_DEFLATED, 1)
     return file.getvalue()
 
 
-def roi(outline: MultiPolygon) -> bytes:
+def roi(outline: MultiPolygon, name: str) -> bytes:
     """Write one region as a ``.roi`` file.
 
     Parameters
     ----------
     outline : MultiPolygon
         At least one polygon.
+    name : str
+        What the ROI Manager calls it.
     """
     xs = [x for polygon in outline for x, _ in polygon[0]]
     ys = [y for polygon in outline for _, y in polygon[0]]
@@ -57,15 +61,23 @@ def roi(outline: MultiPolygon) -> bytes:
     corners = rings[0][:-1]  # closed by itself
     if len(rings) == 1 and len(corners) < 2**16 and max(right, bottom) <= _SHORT:
         relative = [x - left for x, _ in corners] + [y - top for _, y in corners]
-        return _header(_POLYGON, box, corners=len(corners)) + struct.pack(
-            f">{len(relative)}h", *relative
-        )
+        data = struct.pack(f">{len(relative)}h", *relative)
+        return _file(_POLYGON, box, data, name, corners=len(corners))
     path = [value for ring in rings for value in _segments(ring)]
-    return _header(_COMPOSITE, box, floats=len(path)) + struct.pack(f">{len(path)}f", *path)
+    data = struct.pack(f">{len(path)}f", *path)
+    return _file(_COMPOSITE, box, data, name, floats=len(path))
 
 
-def _header(kind: int, box: list[int], *, corners: int = 0, floats: int = 0) -> bytes:
-    return struct.pack(">4shBx4hH16xhi24x", b"Iout", _VERSION, kind, *box, corners, 0, floats)
+def _file(
+    kind: int, box: list[int], data: bytes, name: str, *, corners: int = 0, floats: int = 0
+) -> bytes:
+    """Put the parts together: header, data, second header, name."""
+    second = _HEADER + len(data)
+    header = struct.pack(
+        ">4shBx4hH18xi20xi", b"Iout", _VERSION, kind, *box, corners, floats, second
+    )
+    text = name.encode("utf-16-be")
+    return header + data + struct.pack(">16xii40x", second + _HEADER, len(name)) + text
 
 
 def _segments(ring: Ring) -> list[float]:

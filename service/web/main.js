@@ -181,7 +181,7 @@ function drawCode() {
 function fitStage() {
   const { columns, rows } = scene.map;
   const wide = $("shown").clientWidth;
-  const high = Math.max(320, innerHeight * 0.72);
+  const high = Math.max(320, innerHeight - 330); // what the caption and the row below leave
   const scale = Math.min(wide / columns, high / rows);
   $("stage").style.width = `${Math.floor(columns * scale)}px`;
   $("stage").style.height = `${Math.floor(rows * scale)}px`;
@@ -422,6 +422,12 @@ async function start() {
   forget();
   try {
     [state.models, state.limits] = await Promise.all([server.models(), server.limits()]);
+    $("choose").disabled = !state.models.length;
+    if (!state.models.length) {
+      $("limits").textContent = "The server is starting …";
+      setTimeout(start, 1000);
+      return;
+    }
     $("model").replaceChildren(...state.models.map(({ name, method }) =>
       element("option", { value: name, title: method }, name)));
     $("model").value = (state.models.find((model) => model.default) ?? state.models[0])?.name;

@@ -6,16 +6,16 @@ const LONGEST_SIDE = 2048; // of the canvases; a larger image is shown at a whol
 const FILL = 96; // opacity of an instance, of 255
 const SHADE = 150; // opacity of the veil over what is not chosen
 
-/** A colour for an instance: the golden angle keeps neighbours in the list far apart in hue. */
+/** The colour of an instance, as the server's own pictures draw it (service/masks/overlay.py). */
 export function colourOf(id) {
-  const hue = (id * 137.508) % 360;
-  const light = [0.56, 0.66, 0.48][id % 3];
-  const chroma = 0.75 * (1 - Math.abs(2 * light - 1));
+  const hue = ((id * 0.6180339887498949) % 1) * 6;
+  const saturation = 1 - 0.35 * (Math.floor(id / 3) % 2);
+  const value = 1 - 0.2 * (id % 3);
   const channel = (turn) => {
-    const k = (turn + hue / 30) % 12;
-    return Math.round(255 * (light - (chroma / 1.5) * Math.max(-1, Math.min(k - 3, 9 - k, 1))));
+    const k = (turn + hue) % 6;
+    return Math.round(255 * value * (1 - saturation * Math.max(0, Math.min(k, 4 - k, 1))));
   };
-  return [channel(0), channel(8), channel(4)];
+  return [channel(5), channel(3), channel(1)];
 }
 
 /** Draw the masks of an answer into one label image, at a size that a canvas can hold. */

@@ -1,0 +1,1 @@
+"""What a Python program needs to use a Discern server."""

@@ -50,7 +50,7 @@ ENV NUMBA_CACHE_DIR=/opt/discern/kernels
 RUN find /opt/discern -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} + \
     && /opt/discern/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/discern/lib \
     && mkdir -p "${NUMBA_CACHE_DIR}" \
-    && /opt/discern/bin/python -c 'from service.postprocess.warmup import compile_kernels; compile_kernels()'
+    && /opt/discern/bin/python -I -c 'from service.postprocess.warmup import compile_kernels; compile_kernels()'
 
 COPY model_repository /models
 
@@ -72,13 +72,15 @@ COPY --from=build /models /models
 COPY --chmod=0755 docker/entrypoint /opt/discern/bin/entrypoint
 
 # One thread per BLAS call: parallelism is the gateway's own (DISCERN_WORKERS and
-# DISCERN_INFERENCE_THREADS).
+# DISCERN_INFERENCE_THREADS). ONNX Runtime's wheels report to their maker unless told not to
+# (microsoft/onnxruntime#27379).
 ENV PATH=/opt/discern/bin:$PATH \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     OMP_NUM_THREADS=1 \
     OPENBLAS_NUM_THREADS=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     NUMBA_CACHE_DIR=/tmp/kernels \
     DISCERN_HOST=0.0.0.0 \
     DISCERN_PORT=8000 \

@@ -27,6 +27,7 @@ from training.config import Config, DecodeConfig
 from training.data.dataset import CachedDataset, DataError, Dataset, FolderDataset
 from training.data.synthetic import NucleiDataset, SticksDataset
 from training.decoding import TorchNetwork, recipe_of, samples, segment
+from training.gpu_config import VARIANT, write_variants
 from training.metrics.score import THRESHOLDS, Score
 from training.models.unet import UNet
 from training.repository import check_repository
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         ("tune", _tune, "search decoder settings on validation data and store them"),
         ("export", _export, "write the model folder that is served"),
         ("check-repository", _check_repository, "say what is wrong with model folders"),
+        ("tensorrt", _tensorrt, "write the models' configuration for GPUs"),
         ("inspect", _inspect, "show a data set: figures and a contact sheet"),
         ("synthesize", _synthesize, "draw example images"),
     ):
@@ -105,7 +107,7 @@ def _export_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--repository", type=Path, default=Path("model_repository"))
 
 
-def _check_repository_arguments(command: argparse.ArgumentParser) -> None:
+def _repository_argument(command: argparse.ArgumentParser) -> None:
     command.add_argument("repository", type=Path, nargs="?", default=Path("model_repository"))
 
 
@@ -129,7 +131,8 @@ _ARGUMENTS = {
     "evaluate": _evaluate_arguments,
     "tune": _checkpoint_argument,
     "export": _export_arguments,
-    "check-repository": _check_repository_arguments,
+    "check-repository": _repository_argument,
+    "tensorrt": _repository_argument,
     "inspect": _inspect_arguments,
     "synthesize": _synthesize_arguments,
 }
@@ -215,6 +218,11 @@ def _check_repository(options: argparse.Namespace) -> None:
             console.print(f"  {problem}", markup=False)
     if not found or any(found.values()):
         raise export.ExportError(f"{options.repository} cannot be served as it stands")
+
+
+def _tensorrt(options: argparse.Namespace) -> None:
+    for path in write_variants(options.repository):
+        console.print(f"{path}: tritonserver --model-config-name={VARIANT} reads it")
 
 
 def _inspect(options: argparse.Namespace) -> None:

@@ -20,6 +20,7 @@ from service.domain import Deadline
 from service.errors import BackendFailed, BackendUnavailable, DeadlineExceeded, ModelNotFound
 from tests.contract.networks import TIGHT_QUEUE, network, write_model
 from tests.triton_server.server import TritonServer
+from training.gpu_config import SIDES, VARIANT, write_variants
 
 pytestmark = pytest.mark.triton
 
@@ -282,6 +283,16 @@ async def test_a_model_without_a_recipe_is_left_out_and_named_in_the_log(
     with pytest.raises(ModelNotFound):
         await backend.model("foreign")
     assert caplog.text.count("model foreign") == 1
+
+
+async def test_the_variant_for_gpus_loads_where_there_is_none(
+    tmp_path: Path, start_triton: Start, open_triton: Open
+) -> None:
+    write_model(tmp_path, "plain")
+    write_variants(tmp_path)
+    backend = open_triton(start_triton(tmp_path, f"--model-config-name={VARIANT}").address)
+    await backend.start()
+    assert (await backend.model("plain")).recipe.size_buckets == SIDES
 
 
 @pytest.fixture

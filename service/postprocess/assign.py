@@ -12,27 +12,25 @@ from __future__ import annotations
 import numpy as np
 
 from service.compiled import kernel
-from service.postprocess.planes import CHUNK, Planes, load
-from service.postprocess.seeds import FAR, Bool, Float32, Int32, measure, nearest
+from service.postprocess.lookup import FAR, Lookup, build, measure, nearest
+from service.postprocess.planes import CHUNK, STRETCH, Planes, load
+from service.postprocess.seeds import Bool, Float32, Int32
 
 STRAY = -1
 """Label of a foreground pixel that is near to no centre."""
 
 
 @kernel
-def half_gaps2(centres: Float32, radius2: np.float32) -> Float32:
+def half_gaps2(centres: Float32, lookup: Lookup, radius2: np.float32) -> Float32:
     """Return per centre the square of half the way to its nearest fellow, at most the radius."""
     size, count = centres.shape
     gaps2 = np.empty(count, np.float32)
     work = np.empty(count, np.float32)
+    runs = np.empty((lookup.shape[0], 2), np.int64)
     vector = np.empty(size, np.float32)
     for k in range(count):
         vector[:] = centres[:, k]
-        measure(centres, vector, 0, count, work)
-        work[k] = FAR
-        closest = FAR
-        for i in range(count):
-            closest = min(closest, work[i])
+        _, closest = nearest(lookup, vector, np.float32(2.0) * np.sqrt(radius2), k, work, runs)
         gaps2[k] = min(np.float32(0.25) * closest, radius2)
     return gaps2
 
@@ -53,19 +51,22 @@ def assign(
     """
     height, width = foreground.shape
     size, count = centres.shape
-    gaps2 = half_gaps2(centres, radius2)
+    radius = np.sqrt(radius2)
+    lookup = build(centres, radius)
+    runs = np.empty((lookup.shape[0], 2), np.int64)
+    gaps2 = half_gaps2(centres, lookup, radius2)
     vectors = centres.T.copy()
     counts = np.zeros(count + 1, np.int32)
     wanted = distances2.size > 0
-    chunk = np.empty((size, CHUNK), np.float32)
+    stretch = np.empty((size, STRETCH), np.float32)
     d2 = np.empty(CHUNK, np.float32)
     vector = np.empty(size, np.float32)
     work = np.empty(max(count, 1), np.float32)
     tried = np.full(max(count, 1), -1, np.int64)
     turn = -1
     pending = np.int32(STRAY - 1)
-    recent = 0
     for y in range(height):
+        begin, loaded = 0, 0
         for x in range(0, width, CHUNK):
             n = min(CHUNK, width - x)
             here = labels[y, x : x + n]
@@ -76,7 +77,10 @@ def assign(
                 left += gate[p]
             if left == 0:
                 continue
-            load(planes, y, x, n, chunk)
+            if x >= loaded:
+                begin, loaded = x, min(x + STRETCH, width)
+                load(planes, y, begin, loaded - begin, stretch)
+            chunk = stretch[:, x - begin : x - begin + n]
             turn += 1
             p = 0
             while True:
@@ -84,16 +88,23 @@ def assign(
                     p += 1
                 if p == n:
                     break
-                above = labels[y - 1, x + p] if y > 0 else 0
-                if above > 0 and tried[above - 1] != turn:
-                    k = above - 1
-                elif recent > 0 and tried[recent - 1] != turn:
-                    k = recent - 1
-                else:
-                    for e in range(size):
-                        vector[e] = chunk[e, p]
-                    k, best2 = nearest(vector, centres, count, work)
-                    if best2 <= radius2:
+                for e in range(size):
+                    vector[e] = chunk[e, p]
+                # Neighbours' labels first: left, above, and above to the right for slanted edges.
+                k = -1
+                for n_asked in range(5):
+                    at = x + p - 1 if n_asked == 0 else x + p + n_asked - 1
+                    if at < 0 or at >= width or (n_asked > 0 and y == 0):
+                        continue
+                    name = labels[y, at] if n_asked == 0 else labels[y - 1, at]
+                    if name <= 0 or tried[name - 1] == turn:
+                        continue
+                    if gap2(vectors[name - 1], vector) < gaps2[name - 1]:
+                        k = name - 1
+                        break
+                if k < 0:
+                    k, best2 = nearest(lookup, vector, radius, -1, work, runs)
+                    if k >= 0:
                         here[p] = k + 1
                         counts[k + 1] += 1
                         if wanted:
@@ -122,8 +133,17 @@ def assign(
                     close = distances2[y, x + p : x + n]
                     for q in range(n - p):
                         close[q] = near[q] if rest[q] == name else close[q]
-                recent = k + 1
     return counts
+
+
+@kernel
+def gap2(centre: Float32, vector: Float32) -> np.float32:
+    """Return the squared distance of two vectors."""
+    d2 = np.float32(0.0)
+    for e in range(vector.size):
+        gap = centre[e] - vector[e]
+        d2 += gap * gap
+    return d2
 
 
 @kernel
@@ -150,7 +170,9 @@ def settle(
                 kept[e, total] = centres[e, k]
             names[total] = k + 1
             total += 1
-    work = np.empty(max(count, 1), np.float32)
+    lookup = build(kept[:, :total].copy(), np.sqrt(reach2))
+    runs = np.empty((lookup.shape[0], 2), np.int64)
+    work = np.empty(total, np.float32)
     cell = np.empty((size, 1), np.float32)
     vector = np.empty(size, np.float32)
     for y in range(height):
@@ -161,7 +183,7 @@ def settle(
             load(planes, y, x, 1, cell)
             for e in range(size):
                 vector[e] = cell[e, 0]
-            k, best2 = nearest(vector, kept, total, work)
-            labels[y, x] = names[k] if best2 <= reach2 else 0
+            k, best2 = nearest(lookup, vector, np.sqrt(reach2), -1, work, runs)
+            labels[y, x] = names[k] if k >= 0 else 0
             if distances2.size > 0:
                 distances2[y, x] = best2

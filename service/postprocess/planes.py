@@ -17,7 +17,10 @@ from numba.extending import intrinsic, overload
 from service.compiled import kernel
 
 CHUNK = 64
-"""Pixels of a row that a kernel holds in cache at a time."""
+"""Pixels of a row that a kernel works on at a time."""
+
+STRETCH = 8 * CHUNK
+"""Pixels of a row that it reads at a time: memory is fastest in long runs."""
 
 FloatArray = npt.NDArray[np.floating[Any]]
 

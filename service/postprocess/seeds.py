@@ -10,14 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from service.compiled import kernel
+from service.postprocess.lookup import FAR, build, measure, spans
 from service.postprocess.planes import Planes, load
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 Bool = npt.NDArray[np.bool_]
-
-FAR = np.float32(1e30)
-"""Squared distances at or above this, NaN included, belong to pixels without a position."""
 
 
 @kernel
@@ -90,44 +88,6 @@ def coherent(planes: Planes, mask: Bool, radius2: np.float32) -> Bool:
 
 
 @kernel
-def measure(rows: Float32, vector: Float32, start: int, stop: int, out: Float32) -> None:
-    """Write the squared distances from a vector to columns ``start:stop`` of `rows`."""
-    # Slices that start at 0: a loop over indices of unknown sign is not vectorised.
-    size, count = rows.shape[0], stop - start
-    sums = out[start:stop]
-    sums[:] = np.float32(0.0)
-    e = 0
-    while e + 4 <= size:  # four at a time: fewer trips of the sums through memory
-        a, b = rows[e, start:stop], rows[e + 1, start:stop]
-        c, d = rows[e + 2, start:stop], rows[e + 3, start:stop]
-        va, vb, vc, vd = vector[e], vector[e + 1], vector[e + 2], vector[e + 3]
-        for p in range(count):
-            ga, gb, gc, gd = a[p] - va, b[p] - vb, c[p] - vc, d[p] - vd
-            sums[p] += ga * ga + gb * gb + gc * gc + gd * gd
-        e += 4
-    while e < size:
-        a, va = rows[e, start:stop], vector[e]
-        for p in range(count):
-            ga = a[p] - va
-            sums[p] += ga * ga
-        e += 1
-
-
-@kernel
-def nearest(vector: Float32, centres: Float32, count: int, work: Float32) -> tuple[int, np.float32]:
-    """Return the nearest of the first `count` centres (the first on a tie), and its distance².
-
-    `work` is scratch space for `count` numbers; the answer is (-1, FAR) without centres.
-    """
-    measure(centres, vector, 0, count, work)
-    best, best2 = -1, FAR
-    for k in range(count):
-        if work[k] < best2:
-            best, best2 = k, work[k]
-    return best, best2
-
-
-@kernel
 def lead(samples: Float32, grid: Int32, radius2: np.float32) -> tuple[Float32, Int32]:
     """Open a centre at every sample that no centre is near to; return centres and owners.
 
@@ -140,6 +100,12 @@ def lead(samples: Float32, grid: Int32, radius2: np.float32) -> tuple[Float32, I
     work = np.empty(64, np.float32)
     owners = np.empty(total, np.int32)
     vector = np.empty(size, np.float32)
+    # The older centres where they were when last sorted, which is near to where they are now;
+    # the newer ones are few and all measured.
+    radius = np.sqrt(radius2)
+    sorted_count = 0
+    lookup = build(centres[:, :0].copy(), radius)
+    runs = np.empty((1, 2), np.int64)
     count = 0
     rows, columns = grid.shape
     for j in range(rows):
@@ -156,20 +122,27 @@ def lead(samples: Float32, grid: Int32, radius2: np.float32) -> tuple[Float32, I
                 if v < 0 or u < 0 or u >= columns or grid[v, u] < 0:
                     continue
                 k = owners[grid[v, u]]
-                d2 = np.float32(0.0)
-                for e in range(size):
-                    gap = centres[e, k] - vector[e]
-                    d2 += gap * gap
-                if d2 <= radius2:
+                if _gap2(centres, k, vector) <= radius2:
                     owner = k
                     break
             if owner < 0:
-                owner, d2 = nearest(vector, centres, count, work)
-                if owner >= 0 and not d2 <= radius2:
-                    owner = -1
+                best2 = radius2
+                found = 0
+                if sorted_count > 0:
+                    found = spans(lookup, vector, np.float32(2.0) * radius, runs)
+                for r in range(found):
+                    for at in range(runs[r, 0], runs[r, 1]):
+                        k = lookup.names[at]
+                        d2 = _gap2(centres, k, vector)
+                        if d2 <= best2:
+                            owner, best2 = k, d2
+                measure(centres, vector, sorted_count, count, work)
+                for k in range(sorted_count, count):
+                    if work[k] <= best2:
+                        owner, best2 = k, work[k]
             if owner < 0:
                 if count == members.size:
-                    centres = _wider(centres)
+                    centres = np.concatenate((centres, centres), axis=1)
                     members = np.concatenate((members, members))
                     work = np.concatenate((work, work))
                 owner = count
@@ -177,6 +150,10 @@ def lead(samples: Float32, grid: Int32, radius2: np.float32) -> tuple[Float32, I
                 for e in range(size):
                     centres[e, owner] = vector[e]
                 count += 1
+                if count - sorted_count > 256 + sorted_count // 16:
+                    lookup = build(centres[:, :count].copy(), radius)
+                    runs = np.empty((lookup.shape[0], 2), np.int64)
+                    sorted_count = count
             owners[s] = owner
             members[owner] += 1
             weight = np.float32(1.0) / np.float32(members[owner])
@@ -186,11 +163,13 @@ def lead(samples: Float32, grid: Int32, radius2: np.float32) -> tuple[Float32, I
 
 
 @kernel
-def _wider(centres: Float32) -> Float32:
-    """Return a copy with room for twice as many centres."""
-    wide = np.empty((centres.shape[0], 2 * centres.shape[1]), np.float32)
-    wide[:, : centres.shape[1]] = centres
-    return wide
+def _gap2(centres: Float32, k: int, vector: Float32) -> np.float32:
+    """Return the squared distance of one centre."""
+    d2 = np.float32(0.0)
+    for e in range(vector.size):
+        gap = centres[e, k] - vector[e]
+        d2 += gap * gap
+    return d2
 
 
 @kernel
@@ -217,29 +196,39 @@ def shift(
         for e in range(size):
             rows[e, at] = samples[e, s]
     d2 = np.empty(max(total, count), np.float32)
-    spans = np.empty(count, np.float32)  # radius of the ball plus that of the block
+    reach2 = np.empty(count, np.float32)  # of the ball and of the block together
+    widest = np.float32(0.0)
     vector = np.empty(size, np.float32)
     for k in range(count):
         vector[:] = leaders[:, k]
         measure(rows, vector, starts[k], starts[k + 1], d2)
-        widest = np.float32(0.0)
+        block2 = np.float32(0.0)
         for s in range(starts[k], starts[k + 1]):
-            widest = max(widest, d2[s])
-        spans[k] = (np.sqrt(radius2) + np.sqrt(widest)) ** 2 * np.float32(1.0001)
+            block2 = max(block2, d2[s])
+        widest = max(widest, np.sqrt(block2))
+        reach2[k] = (np.sqrt(radius2) + np.sqrt(block2)) ** 2 * np.float32(1.0001)
+    reach = (np.sqrt(radius2) + widest) * np.float32(1.0001)
+    lookup = build(leaders, reach)
+    runs = np.empty((lookup.shape[0], 2), np.int64)
     centres = leaders.copy()
     support = np.zeros(count, np.int32)
     sums = np.empty(size, np.float64)
     gaps2 = np.empty(count, np.float32)
+    near = np.empty(count, np.int32)
     for k in range(count):
         for _ in range(rounds):
             vector[:] = centres[:, k]
-            measure(leaders, vector, 0, count, gaps2)
             sums[:] = 0.0
             inside = 0
-            for h in range(count):
-                if gaps2[h] > spans[h]:
-                    continue
-                start, stop = starts[h], starts[h + 1]
+            found = 0
+            for r in range(spans(lookup, vector, reach, runs)):
+                measure(lookup.vectors, vector, runs[r, 0], runs[r, 1], gaps2)
+                for at in range(runs[r, 0], runs[r, 1]):
+                    if gaps2[at] <= reach2[lookup.names[at]]:
+                        near[found] = lookup.names[at]
+                        found += 1
+            for at in range(found):
+                start, stop = starts[near[at]], starts[near[at] + 1]
                 measure(rows, vector, start, stop, d2)
                 block = d2[start:stop]
                 for s in range(block.size):
@@ -266,15 +255,22 @@ def shift(
 def merge(centres: Float32, support: Int32, radius2: np.float32) -> Float32:
     """Keep the centres that no better supported one is within the radius of, best first."""
     size, total = centres.shape
-    order = np.argsort(-support, kind="mergesort")
-    kept = np.empty((size, total), np.float32)
+    lookup = build(centres, np.float32(2.0) * np.sqrt(radius2))
+    runs = np.empty((lookup.shape[0], 2), np.int64)
     work = np.empty(total, np.float32)
+    vector = np.empty(size, np.float32)
+    keeps = np.zeros(total, np.bool_)
+    kept = np.empty((size, total), np.float32)
     count = 0
-    for k in order:
-        _, d2 = nearest(centres[:, k].copy(), kept, count, work)
-        if d2 <= radius2:
-            continue
-        for e in range(size):
-            kept[e, count] = centres[e, k]
-        count += 1
+    for k in np.argsort(-support, kind="mergesort"):
+        vector[:] = centres[:, k]
+        fresh = True
+        for r in range(spans(lookup, vector, np.sqrt(radius2), runs)):
+            measure(lookup.vectors, vector, runs[r, 0], runs[r, 1], work)
+            for at in range(runs[r, 0], runs[r, 1]):
+                fresh &= not (keeps[lookup.names[at]] and work[at] <= radius2)
+        if fresh:
+            keeps[k] = True
+            kept[:, count] = vector
+            count += 1
     return kept[:, :count].copy()

@@ -1,0 +1,167 @@
+"""Finding the centres near a vector without looking at all of them.
+
+Centres are sorted into a grid over the two coordinates along which they vary most: two vectors
+within a distance of each other are within it along each coordinate. The cells of one row of the
+grid lie next to each other, so a search measures three runs of memory.
+
+Axes: E embedding, K centres.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from service.compiled import kernel
+
+Float32 = npt.NDArray[np.float32]
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+
+FAR = np.float32(1e30)
+"""Squared distances at or above this, NaN included, belong to pixels without a position."""
+
+FEW = 64
+"""Up to so many centres, one cell holds them all."""
+
+
+class Lookup(NamedTuple):
+    """Centres in the order of their cells.
+
+    Parameters
+    ----------
+    vectors : (E, K) float32
+        The centres.
+    names : (K,) int32
+        Their numbers before sorting.
+    starts : (rows * columns + 1,) int64
+        Where each cell begins.
+    axes : (2,) int64
+        The coordinates that the grid spans.
+    shape : (2,) int64
+        Rows and columns.
+    frame : (3,) float32
+        Lower ends of both coordinates, and the side of a cell.
+    """
+
+    vectors: Float32
+    names: Int32
+    starts: Int64
+    axes: Int64
+    shape: Int64
+    frame: Float32
+
+
+@kernel
+def build(centres: Float32, side: np.float32) -> Lookup:
+    """Sort centres into cells of about the given side."""
+    size, count = centres.shape
+    axes = np.zeros(2, np.int64)
+    shape = np.ones(2, np.int64)
+    frame = np.zeros(3, np.float32)
+    frame[2] = side
+    if count > FEW:
+        spread = np.empty(size, np.float32)
+        for e in range(size):
+            spread[e] = np.var(centres[e])
+        axes[0] = np.argmax(spread)
+        spread[axes[0]] = np.float32(-1.0)
+        axes[1] = np.argmax(spread)
+        frame[0], frame[1] = centres[axes[0]].min(), centres[axes[1]].min()
+        tall, wide = centres[axes[0]].max() - frame[0], centres[axes[1]].max() - frame[1]
+        while (tall / frame[2] + 1.0) * (wide / frame[2] + 1.0) > 4.0 * count:
+            frame[2] *= np.float32(2.0)
+        shape[0], shape[1] = int(tall / frame[2]) + 1, int(wide / frame[2]) + 1
+    starts = np.zeros(shape[0] * shape[1] + 1, np.int64)
+    cells = np.empty(count, np.int64)
+    for k in range(count):
+        row = _cell(centres[axes[0], k], frame[0], frame[2], shape[0])
+        column = _cell(centres[axes[1], k], frame[1], frame[2], shape[1])
+        cells[k] = row * shape[1] + column
+        starts[cells[k] + 1] += 1
+    for c in range(starts.size - 1):
+        starts[c + 1] += starts[c]
+    filled = starts.copy()
+    vectors = np.empty((size, count), np.float32)
+    names = np.empty(count, np.int32)
+    for k in range(count):
+        at = filled[cells[k]]
+        filled[cells[k]] += 1
+        names[at] = k
+        for e in range(size):
+            vectors[e, at] = centres[e, k]
+    return Lookup(vectors, names, starts, axes, shape, frame)
+
+
+@kernel
+def _cell(value: np.float32, low: np.float32, side: np.float32, cells: int) -> int:
+    """Return the row or column of a coordinate, held to the grid."""
+    place = (value - low) / side
+    return int(min(max(place, np.float32(0.0)), np.float32(cells - 1)))
+
+
+@kernel
+def spans(lookup: Lookup, vector: Float32, radius: np.float32, out: npt.NDArray[np.int64]) -> int:
+    """Write where each run of centres within reach starts and stops; return how many runs."""
+    low, side = lookup.frame, lookup.frame[2]
+    y, x = vector[lookup.axes[0]], vector[lookup.axes[1]]
+    top = _cell(y - radius, low[0], side, lookup.shape[0])
+    bottom = _cell(y + radius, low[0], side, lookup.shape[0])
+    left = _cell(x - radius, low[1], side, lookup.shape[1])
+    right = _cell(x + radius, low[1], side, lookup.shape[1])
+    count = 0
+    for row in range(top, bottom + 1):
+        start = lookup.starts[row * lookup.shape[1] + left]
+        stop = lookup.starts[row * lookup.shape[1] + right + 1]
+        if start < stop:
+            out[count, 0], out[count, 1] = start, stop
+            count += 1
+    return count
+
+
+@kernel
+def measure(rows: Float32, vector: Float32, start: int, stop: int, out: Float32) -> None:
+    """Write the squared distances from a vector to columns ``start:stop`` of `rows`."""
+    # Slices that start at 0: a loop over indices of unknown sign is not vectorised.
+    size, count = rows.shape[0], stop - start
+    sums = out[start:stop]
+    sums[:] = np.float32(0.0)
+    e = 0
+    while e + 4 <= size:  # four at a time: fewer trips of the sums through memory
+        a, b = rows[e, start:stop], rows[e + 1, start:stop]
+        c, d = rows[e + 2, start:stop], rows[e + 3, start:stop]
+        va, vb, vc, vd = vector[e], vector[e + 1], vector[e + 2], vector[e + 3]
+        for p in range(count):
+            ga, gb, gc, gd = a[p] - va, b[p] - vb, c[p] - vc, d[p] - vd
+            sums[p] += ga * ga + gb * gb + gc * gc + gd * gd
+        e += 4
+    while e < size:
+        a, va = rows[e, start:stop], vector[e]
+        for p in range(count):
+            ga = a[p] - va
+            sums[p] += ga * ga
+        e += 1
+
+
+@kernel
+def nearest(
+    lookup: Lookup, vector: Float32, radius: np.float32, skip: int, work: Float32, runs: Int64
+) -> tuple[int, np.float32]:
+    """Return the nearest centre within the radius, `skip` left out, and its distance squared.
+
+    On a tie, the first; (-1, FAR) if there is none. `work` (K,) and `runs` (rows, 2) are scratch.
+    """
+    best, best2 = -1, FAR
+    limit = radius * radius
+    for r in range(spans(lookup, vector, radius, runs)):
+        start, stop = runs[r, 0], runs[r, 1]
+        measure(lookup.vectors, vector, start, stop, work)
+        for k in range(start, stop):
+            name = lookup.names[k]
+            if work[k] > limit or name == skip:
+                continue
+            if work[k] < best2 or (work[k] == best2 and name < best):
+                best, best2 = name, work[k]
+    return best, best2

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -35,9 +35,9 @@ class OtlpSpans:
     """
 
     def __init__(self, endpoint: str, *, version: str) -> None:
-        self._resource = Resource({"service.name": "discern", "service.version": version}).merge(
-            Resource.create()  # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win
-        )
+        own = Resource.create({"service.name": "discern", "service.version": version})
+        # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win
+        self._resource = own.merge(OTELResourceDetector().detect())
         self._scope = InstrumentationScope("discern", version)
         self._processor = BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint))
 

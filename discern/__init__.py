@@ -1,1 +1,1 @@
-"""What a Python program needs to use a Discern server."""
+"""What a Python program needs to use a Discern server: ``from discern.client import Client``."""

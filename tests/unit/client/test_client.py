@@ -1,0 +1,146 @@
+"""Both clients against a real server."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from discern.client import AsyncClient, Client, Found, NoAnswer, Retries, ServerProblem
+from tests.scenes import draw_scene, png_of
+
+IMAGE, LABELS = draw_scene(1)
+COUNT = int(LABELS.max())
+
+
+@pytest.fixture(scope="module")
+def client(server: str) -> Iterator[Client]:
+    with Client(server) as made:
+        yield made
+
+
+def _same_partition(found: npt.NDArray[np.int32], drawn: npt.NDArray[np.int32]) -> bool:
+    pairs = set(zip(found.ravel().tolist(), drawn.ravel().tolist(), strict=True))
+    return (0, 0) in pairs and len(pairs) == COUNT + 1
+
+
+def test_the_labels_are_those_that_were_drawn(client: Client) -> None:
+    found = client.segment(png_of(IMAGE))
+    assert _same_partition(found.labels, LABELS)
+    assert (found.height, found.width) == LABELS.shape
+
+
+def test_a_path_bytes_and_an_array_get_the_same_answer(client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "discs.png"
+    file.write_bytes(png_of(IMAGE))
+    answers = [client.segment(image) for image in (file, str(file), file.read_bytes(), IMAGE)]
+    assert all(answer.instances == answers[0].instances for answer in answers)
+
+
+def test_masks_are_those_of_their_instances(client: Client) -> None:
+    found = client.segment(IMAGE)
+    assert [int(instance.mask.sum()) for instance in found.instances] == [
+        instance.area for instance in found.instances
+    ]
+    assert all(
+        np.array_equal(instance.mask, found.labels == instance.id) for instance in found.instances
+    )
+
+
+def test_settings_reach_the_server(client: Client) -> None:
+    areas = [instance.area for instance in client.segment(IMAGE, min_area=300).instances]
+    assert areas
+    assert min(areas) >= 300
+    assert client.segment(IMAGE, classes=[99]).instances == ()
+    assert len(client.segment(IMAGE, max_instances=2).instances) == 2
+
+
+def test_what_was_kept_is_clustered_again_without_the_image(client: Client) -> None:
+    kept = client.segment(IMAGE, keep=True)
+    again = client.segment(kept, min_area=300)
+    assert again.timings_ms["inference"] == 0
+    assert 0 < len(again.instances) < len(kept.instances)
+    assert again.instances == client.segment(IMAGE, min_area=300).instances
+
+
+def test_what_was_not_kept_cannot_be_clustered_again(client: Client) -> None:
+    with pytest.raises(ValueError, match="keep=True"):
+        client.segment(client.segment(IMAGE))
+
+
+def test_any_format_can_be_had(client: Client) -> None:
+    assert client.render(IMAGE, "label_png").startswith(b"\x89PNG")
+    kept = client.segment(IMAGE, keep=True)
+    assert client.render(kept, "imagej_zip").startswith(b"PK")
+
+
+def test_a_problem_is_raised_in_the_servers_words(client: Client) -> None:
+    with pytest.raises(ServerProblem) as caught:
+        client.segment(b"nothing", min_score=0.5)
+    assert (caught.value.status, caught.value.code) == (415, "unsupported-format")
+    assert caught.value.request_id
+
+
+def test_many_images_come_back_with_what_was_handed_in(client: Client) -> None:
+    images = [png_of(draw_scene(seed)[0]) for seed in range(6)]
+    done: list[int] = []
+    answers = dict(client.segment_many([*images, b"nothing"], at_once=3, progress=done.append))
+    assert done == [1, 2, 3, 4, 5, 6, 7]
+    assert isinstance(answers.pop(b"nothing"), ServerProblem)
+    assert {type(answer) for answer in answers.values()} == {Found}
+
+
+def test_a_file_that_is_not_there_does_not_stop_the_others(client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "discs.png"
+    file.write_bytes(png_of(IMAGE))
+    answers = dict(client.segment_many([tmp_path / "gone.png", file]))
+    assert isinstance(answers[tmp_path / "gone.png"], FileNotFoundError)
+    assert isinstance(answers[file], Found)
+
+
+def test_the_server_tells_of_itself(client: Client) -> None:
+    assert client.ready()
+    assert [model["name"] for model in client.models()] == ["scenes"]
+    assert client.limits()["embeddings_kept_s"] == 300
+
+
+async def test_the_async_client_does_the_same(server: str) -> None:
+    async with AsyncClient(server) as client:
+        assert await client.ready()
+        kept = await client.segment(IMAGE, keep=True)
+        assert _same_partition(kept.labels, LABELS)
+        again = await client.segment(kept, min_area=300)
+        assert 0 < len(again.instances) < len(kept.instances)
+        assert (await client.render(kept, "label_png")).startswith(b"\x89PNG")
+        answers = [pair async for pair in client.segment_many([IMAGE, b"nothing"], at_once=2)]
+        assert {type(answer) for _, answer in answers} == {Found, ServerProblem}
+        assert [model["name"] for model in await client.models()] == ["scenes"]
+        assert (await client.limits())["queue"] == 64
+
+
+@pytest.fixture
+def nobody() -> str:
+    """An address where nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def test_a_server_that_is_not_there_is_no_answer(nobody: str) -> None:
+    with Client(nobody, retries=Retries(attempts=2, first_s=0.01)) as client:
+        assert not client.ready()
+        with pytest.raises(NoAnswer):
+            client.segment(IMAGE)
+
+
+async def test_a_server_that_is_not_there_is_no_answer_to_those_who_await_either(
+    nobody: str,
+) -> None:
+    async with AsyncClient(nobody, retries=Retries(attempts=2, first_s=0.01)) as client:
+        assert not await client.ready()
+        with pytest.raises(NoAnswer):
+            await client.segment(IMAGE)

@@ -10,9 +10,13 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from service.api import info, routes
+from service.api.auth import Guard
+from service.api.intake import Intake
 from service.api.middleware import Observe
 from service.api.pages import add_pages
 from service.api.problems import add_problem_handlers
+from service.api.quotas import Quotas
+from service.api.security import AnswerHeaders, allow_origins
 from service.gateway import assemble
 from service.settings import Settings
 from service.telemetry.tracing import open_spans
@@ -26,6 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
     settings : Settings
         Everything that can be chosen.
     """
+    guard = Guard(settings)
     gateway = assemble(settings)
     spans = open_spans(settings.otlp_endpoint, version=version("discern"))
 
@@ -52,10 +57,16 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.gateway = gateway
+    app.state.guard = guard
+    app.state.quotas = Quotas(settings.quota, settings.quota_store)
+    app.state.intake = Intake(settings.max_body_bytes, settings.receive_s)
     app.include_router(routes.router)
     app.include_router(info.router)
     add_pages(app)
     add_problem_handlers(app)
+    if settings.cors_origins:
+        allow_origins(app, settings.cors_origins)
+    app.add_middleware(AnswerHeaders, leaving=lambda: gateway.lifecycle.draining)
     app.add_middleware(
         Observe,
         metrics=gateway.metrics,

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
+from service.api.auth import make_key
 from service.app import create_app
 from service.errors import DiscernError
 from service.files import Outcome, running_gateway, segment_files
@@ -37,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             name = "DISCERN_" + "_".join(str(part) for part in item["loc"]).upper()
             print(f"discern: {name}: {item['msg']}", file=sys.stderr)
         return 2
+    if arguments.command == "key":
+        return _key(arguments.name)
     if arguments.command == "segment":
         return _segment(arguments, settings)
     return _serve(settings)
@@ -59,7 +62,19 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--foreground-threshold", type=float, help="probability, in (0, 1)")
     segment.add_argument("--min-area", type=int, help="smallest instance, in pixels")
     segment.add_argument("--min-score", type=float, default=0.0, help="lowest score, in [0, 1]")
+    key = commands.add_parser("key", help="make an API key, and its line for the file of keys")
+    key.add_argument("name", metavar="NAME", help="whose key it is; appears in logs and metrics")
     return parser
+
+
+def _key(name: str) -> int:
+    try:
+        key, line = make_key(name)
+    except DiscernError as error:
+        print(f"discern: {error}", file=sys.stderr)
+        return 2
+    print(f"The key, shown only this once:\n  {key}\nThe line for DISCERN_API_KEYS_FILE:\n  {line}")
+    return 0
 
 
 def _serve(settings: Settings) -> int:

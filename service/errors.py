@@ -13,6 +13,8 @@ a test checks that the map is complete.
     |   |-- TooLarge                 more bytes or pixels than the published limit
     |   |-- BrokenImage              the right format, but it does not decode
     |   |-- BadParameter             outside its published bounds
+    |   |-- BodyTooSlow              the body did not arrive in time
+    |   |-- ImageNotFetched          the address given for the image does not yield one
     |   |-- ModelNotFound            no such model or version
     |   |-- EmbeddingNotFound        nothing kept under that id, or no longer
     |   |-- Unauthenticated          no key, or one that is not known
@@ -26,12 +28,14 @@ a test checks that the map is complete.
     |   `-- BackendFailed            it answered with an error, or with the wrong tensors
     |-- DeadlineExceeded             the caller's time is used up; names the stage that used it
     |-- ClientGone                   nobody waits for the answer any more
-    `-- ArtefactError                a model folder that cannot be served
+    |-- ArtefactError                a model folder that cannot be served
+    `-- SettingsError                settings that contradict each other, or a file they name
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 
 class DiscernError(Exception):
@@ -99,6 +103,14 @@ class BadParameter(RequestError):
         self.parameter = parameter
 
 
+class BodyTooSlow(RequestError):
+    """The body did not arrive in the time there is for it."""
+
+
+class ImageNotFetched(RequestError):
+    """The address given for the image is not allowed, or does not yield an image."""
+
+
 class ModelNotFound(RequestError):
     """No model, or no version of it, of that name."""
 
@@ -140,11 +152,16 @@ class QuotaExceeded(RequestError):
         Which quota.
     retry_after_s : float
         When the share grows again, in seconds.
+    headers : mapping of str to str
+        What else the caller should read about its share.
     """
 
-    def __init__(self, detail: str, *, retry_after_s: float) -> None:
+    def __init__(
+        self, detail: str, *, retry_after_s: float, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+        self.headers = headers or {}
 
 
 class Overloaded(CapacityError):
@@ -201,3 +218,7 @@ class ClientGone(DiscernError):
 
 class ArtefactError(DiscernError):
     """A model folder cannot be served: the message says which part, and what would be right."""
+
+
+class SettingsError(DiscernError):
+    """Settings contradict each other, or name a file that cannot be used."""

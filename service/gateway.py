@@ -28,7 +28,7 @@ class Gateway:
 
     async def aclose(self) -> None:
         """Take nothing new, finish what runs, close the backend, end the threads."""
-        self.lifecycle.drain()
+        self.lifecycle.refuse()
         self.embeddings.clear()
         await self.segmenter.backend.aclose()
         self.workers.close()
@@ -44,7 +44,11 @@ def assemble(settings: Settings) -> Gateway:
     """
     metrics = Metrics()
     workers = Workers(settings.worker_count())
-    gate = Gate(slots=settings.in_flight_limit(), waiting=settings.max_queue)
+    gate = Gate(
+        slots=settings.in_flight_limit(),
+        waiting=settings.max_queue,
+        held_bytes=settings.max_queue_bytes,
+    )
     backend = create_backend(settings)
     segmenter = Segmenter(backend, workers, gate, metrics, settings.image_limits())
     lifecycle = Lifecycle(segmenter, workers, metrics, default_model=settings.default_model)

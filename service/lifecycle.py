@@ -55,6 +55,7 @@ class Lifecycle:
         self.started = asyncio.Event()
         self.failed: str | None = None
         self.draining = False
+        self.refusing = False
         self.model_names: frozenset[str] = frozenset()
 
     async def start(self) -> None:
@@ -84,8 +85,12 @@ class Lifecycle:
         return Readiness(ready=True)
 
     def drain(self) -> None:
-        """Stop taking new work; what is in flight goes on."""
+        """Be ready no more, so that balancers look elsewhere; requests are still taken."""
         self.draining = True
+
+    def refuse(self) -> None:
+        """Take no new work; what is in flight goes on."""
+        self.draining = self.refusing = True
 
     async def _open(self) -> bool:
         """Open the backend and check its models; say whether it was there."""

@@ -11,6 +11,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from service.domain import Deadline
 from service.gateway import Gateway
 from service.settings import Settings
 
@@ -18,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class DrainingServer(uvicorn.Server):
-    """On the first SIGTERM or SIGINT: not ready, refuse new work, finish what is in flight, leave.
+    """On the first SIGTERM or SIGINT: not ready; refuse new work; finish what is in flight; leave.
 
     A second signal leaves at once.
     """
@@ -60,13 +61,18 @@ class DrainingServer(uvicorn.Server):
         self._on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
     async def _drain(self) -> None:
-        gate = self._gateway.segmenter.gate
+        gate, settings = self._gateway.segmenter.gate, self._gateway.settings
+        await asyncio.sleep(settings.drain_notice_s)
+        self._gateway.lifecycle.refuse()
         _LOG.info("draining: %d requests in flight, %d waiting", gate.in_flight, gate.depth)
+        until = Deadline.after(settings.drain_s)
         try:
-            async with asyncio.timeout(self._gateway.settings.drain_s):
+            async with asyncio.timeout(until.left_s()):
                 await gate.idle()
         except TimeoutError:
             _LOG.warning("drain time is over with %d requests in flight", gate.in_flight)
+        # What is left is for requests still arriving and for answers still being sent.
+        self.config.timeout_graceful_shutdown = max(1, round(until.left_s()))
         self.should_exit = True
 
 
@@ -92,6 +98,5 @@ def create_server(
         log_config=None,
         server_header=False,
         timeout_keep_alive=65,  # longer than common load balancers keep theirs
-        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
     )
     return DrainingServer(config, app.state.gateway, on_ready)

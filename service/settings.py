@@ -24,6 +24,28 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
 
+    api_keys_file: Path | None = Field(
+        None,
+        description="File of API keys, by digest (`discern key NAME` makes one); read again when "
+        "it changes. Without it anyone who reaches the port may ask.",
+    )
+    allow_anonymous: bool = Field(
+        default=False,
+        description="Start without API keys on an address that others can reach.",
+    )
+    quota: str = Field(
+        "", description="Requests one caller may send, such as `600/minute`; empty for any number."
+    )
+    quota_store: str = Field(
+        "",
+        description="Where several gateways count together (`redis://host:6379`); empty counts in "
+        "this process.",
+    )
+    cors_origins: str = Field(
+        "",
+        description="Web origins whose pages may call this server, comma separated; empty is none.",
+    )
+
     model_repository: Path = Field(
         Path("model_repository"), description="Folder of models for the embedded backend."
     )
@@ -40,7 +62,7 @@ class Settings(BaseSettings):
         "milliseconds.",
     )
     triton_shared_memory: bool = Field(
-        False,
+        default=False,
         description="Hand tensors to Triton through shared memory; it must run on this host, as "
         "the same user, with the same `/dev/shm`.",
     )
@@ -68,6 +90,14 @@ class Settings(BaseSettings):
         0, ge=0, description="Requests worked on at once; 0 means twice the workers."
     )
     max_queue: int = Field(64, ge=0, description="Requests waiting beyond those; more are refused.")
+    max_queue_bytes: int = Field(
+        256 * 2**20,
+        ge=2**20,
+        description="Memory for the bodies of all requests together, in bytes; more are refused.",
+    )
+    receive_s: float = Field(
+        30.0, gt=0, description="Longest time the body of a request may take to arrive, in seconds."
+    )
     timeout_ms: int = Field(
         30_000, ge=1, description="Time for a request that names no timeout, in milliseconds."
     )
@@ -82,6 +112,12 @@ class Settings(BaseSettings):
     )
     embedding_cache_s: float = Field(
         300.0, gt=0, description="How long an embedding that is not used is kept, in seconds."
+    )
+    drain_notice_s: float = Field(
+        0.0,
+        ge=0,
+        description="How long requests are still taken at shutdown, after readiness has gone, so "
+        "that balancers see it, in seconds.",
     )
     drain_s: float = Field(
         30.0, ge=0, description="Longest wait for requests in flight at shutdown, in seconds."

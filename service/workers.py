@@ -6,13 +6,15 @@ The kernels release the GIL, so that threads use every core while nothing is cop
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from typing import ParamSpec, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from service.domain import Deadline, Stage
 from service.errors import DeadlineExceeded, Overloaded
@@ -20,8 +22,36 @@ from service.errors import DeadlineExceeded, Overloaded
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SMOOTHING = 0.1
+_SMOOTHING: Final = 0.1
 """Weight of the newest service time in the running mean that `Retry-After` is computed from."""
+
+_JITTER: Final = 0.5
+"""Part by which `Retry-After` is lengthened at random, lest all who were refused return at once."""
+
+UNBOUNDED: Final = 2**63
+
+
+class _Slot:
+    """A place at work: free again when its request has left and no thread works for it any more."""
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._holders = 1
+        self._release = release
+
+    def keep_for(self, call: Future[Any]) -> None:
+        """Stay taken until a call that nobody waits for any more has really ended."""
+        self._holders += 1
+        loop = asyncio.get_running_loop()
+        call.add_done_callback(lambda _: loop.call_soon_threadsafe(self.leave))
+
+    def leave(self) -> None:
+        self._holders -= 1
+        if not self._holders:
+            self._release()
+
+
+_current_slot: ContextVar[_Slot | None] = ContextVar("current_slot", default=None)
+"""The slot of the request that a task works for; tasks that it starts inherit it."""
 
 
 class Gate:
@@ -35,11 +65,15 @@ class Gate:
         Requests worked on at once.
     waiting : int
         Requests that may wait for a slot.
+    held_bytes : int
+        Memory for the bodies of all requests together, whether they arrive, wait or are worked on.
     """
 
-    def __init__(self, *, slots: int, waiting: int) -> None:
+    def __init__(self, *, slots: int, waiting: int, held_bytes: int = UNBOUNDED) -> None:
         self.slots = slots
         self.waiting = waiting
+        self.max_held_bytes = held_bytes
+        self.held_bytes = 0
         self.in_flight = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._service_s = 0.0
@@ -53,7 +87,7 @@ class Gate:
 
     @asynccontextmanager
     async def admitted(self, deadline: Deadline) -> AsyncIterator[None]:
-        """Hold a slot for the length of a ``with`` block.
+        """Hold a slot for the length of a ``with`` block, and until its threads have ended.
 
         Raises
         ------
@@ -63,6 +97,8 @@ class Gate:
             If no slot became free in time.
         """
         await self._acquire(deadline)
+        slot = _Slot(self._release)
+        token = _current_slot.set(slot)
         began = time.monotonic()
         try:
             yield
@@ -70,7 +106,38 @@ class Gate:
             spent = time.monotonic() - began
             known = self._service_s or spent
             self._service_s = known + _SMOOTHING * (spent - known)
-            self._release()
+            _current_slot.reset(token)
+            slot.leave()
+
+    @contextmanager
+    def body(self) -> Iterator[Callable[[int], None]]:
+        """Account for a request's body until the ``with`` block ends.
+
+        Yields
+        ------
+        callable
+            To be told the size of every piece that arrives; raises `Overloaded` when all bodies
+            together have no more room.
+
+        Raises
+        ------
+        Overloaded
+            If a further request would be refused anyway: better before its body is read.
+        """
+        self._check_room()
+        own = 0
+
+        def arrived(size: int) -> None:
+            nonlocal own
+            if self.held_bytes + size > self.max_held_bytes:
+                raise self._refusal("the bodies of other requests fill the memory set aside")
+            own += size
+            self.held_bytes += size
+
+        try:
+            yield arrived
+        finally:
+            self.held_bytes -= own
 
     def retry_after_s(self) -> float:
         """Return when a slot should be free for one more request, at the measured service rate."""
@@ -80,17 +147,23 @@ class Gate:
         """Return once nothing is in flight or waiting."""
         await self._idle.wait()
 
+    def _check_room(self) -> None:
+        if self.in_flight >= self.slots and self.depth >= self.waiting:
+            raise self._refusal(
+                f"{self.in_flight} requests are being worked on and {self.depth} wait, "
+                "which is all this server takes"
+            )
+
+    def _refusal(self, detail: str) -> Overloaded:
+        spread = 1 + random.uniform(0, _JITTER)  # noqa: S311 - spreads load, guards nothing
+        return Overloaded(detail, retry_after_s=max(1.0, self.retry_after_s()) * spread)
+
     async def _acquire(self, deadline: Deadline) -> None:
+        self._check_room()
         if self.in_flight < self.slots:
             self.in_flight += 1
             self._idle.clear()
             return
-        if self.depth >= self.waiting:
-            raise Overloaded(
-                f"{self.in_flight} requests are being worked on and {self.depth} wait, "
-                "which is all this server takes",
-                retry_after_s=self.retry_after_s(),
-            )
         turn = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
         try:
@@ -143,11 +216,14 @@ class Workers:
         """Run `function` on a thread and return its result.
 
         Work that has not begun when the caller goes away, or when `deadline` passes, never begins.
+        Work that has begun cannot be stopped: it keeps its request's slot until it ends.
 
         Raises
         ------
         DeadlineExceeded
             If the result is not there in time; names `stage`.
+        Overloaded
+            If there is not enough memory for the work.
         """
 
         def work() -> T:
@@ -159,14 +235,20 @@ class Workers:
             finally:
                 self._count(-1)
 
-        call = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        call = self._pool.submit(work)
         try:
             async with asyncio.timeout(deadline.left_s()):
-                return await call
+                return await asyncio.wrap_future(call)
         except TimeoutError as error:
             raise DeadlineExceeded(
                 f"the answer was not there within {deadline.allowed_s:g} s", stage=stage
             ) from error
+        except MemoryError as error:
+            raise Overloaded("not enough memory for this image now", retry_after_s=1.0) from error
+        finally:
+            slot = _current_slot.get()
+            if slot is not None and not call.done() and not call.cancel():
+                slot.keep_for(call)
 
     def _count(self, change: int) -> None:
         with self._counting:

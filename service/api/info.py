@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client.exposition import choose_encoder
 
 from service import signature
+from service.api.auth import caller_of
 from service.api.intake import MEDIA_TYPES
 from service.api.schemas import (
     MAX_AREA_PX,
@@ -25,22 +26,24 @@ from service.errors import DiscernError
 
 router = APIRouter()
 
+_KEYED = [Depends(caller_of)]
 
-@router.get("/models", tags=["models"])
+
+@router.get("/models", tags=["models"], dependencies=_KEYED)
 async def list_models(gateway: GatewayOf) -> list[ModelOut]:
     """List the models that are served."""
     default = gateway.settings.default_model
     return [_model_out(model, default) for model in await gateway.segmenter.backend.models()]
 
 
-@router.get("/models/{name}", tags=["models"])
+@router.get("/models/{name}", tags=["models"], dependencies=_KEYED)
 async def get_model(name: str, gateway: GatewayOf) -> ModelOut:
     """Describe the newest version of one model."""
     model = await gateway.segmenter.backend.model(name)
     return _model_out(model, gateway.settings.default_model)
 
 
-@router.get("/limits", tags=["models"])
+@router.get("/limits", tags=["models"], dependencies=_KEYED)
 async def get_limits(gateway: GatewayOf) -> LimitsOut:
     """Say what this server accepts."""
     settings = gateway.settings
@@ -87,7 +90,7 @@ async def server_metadata() -> JSONResponse:
     return JSONResponse({"name": "discern", "version": version("discern"), "extensions": []})
 
 
-@router.get("/v2/models/{name}", tags=["open inference protocol"])
+@router.get("/v2/models/{name}", tags=["open inference protocol"], dependencies=_KEYED)
 async def model_metadata(name: str, gateway: GatewayOf) -> JSONResponse:
     """Describe a model's tensors (Open Inference Protocol)."""
     try:
@@ -114,7 +117,7 @@ async def model_metadata(name: str, gateway: GatewayOf) -> JSONResponse:
     )
 
 
-@router.get("/v2/models/{name}/ready", tags=["open inference protocol"])
+@router.get("/v2/models/{name}/ready", tags=["open inference protocol"], dependencies=_KEYED)
 async def model_ready(name: str, gateway: GatewayOf) -> JSONResponse:
     """Say whether a model may be asked (Open Inference Protocol)."""
     try:

@@ -1,11 +1,13 @@
-"""From a request to the bytes of its image: three body forms, one byte limit."""
+"""From a request to the bytes of its image: three body forms, bounded in bytes and in time."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-from collections.abc import AsyncGenerator
-from typing import Final
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
 
 import orjson
 from fastapi import Request
@@ -13,7 +15,15 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from service.errors import ClientGone, MalformedRequest, TooLarge, UnsupportedFormat
+from service.domain import Deadline
+from service.errors import (
+    BodyTooSlow,
+    ClientGone,
+    ImageNotFetched,
+    MalformedRequest,
+    TooLarge,
+    UnsupportedFormat,
+)
 
 FIELD: Final = "image"
 MEDIA_TYPES: Final = (
@@ -27,53 +37,99 @@ MEDIA_TYPES: Final = (
 )
 """Content types of a raw body; what the bytes really are is decided by looking at them."""
 
+Fetch = Callable[[str, Deadline], Awaitable[bytes]]
 
-async def read_image(request: Request, *, max_bytes: int) -> bytes:
-    """Read the image out of a request.
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """How a body is taken in.
 
     Parameters
     ----------
-    request : Request
-        ``multipart/form-data`` with a file in the field ``image``, a raw image, or JSON
-        ``{"image": {"base64": …}}``.
     max_bytes : int
         Largest body; refused from its ``Content-Length`` or as soon as it grows beyond.
-
-    Returns
-    -------
-    bytes
-        The image file, not yet looked at.
-
-    Raises
-    ------
-    TooLarge
-        If the body is larger than `max_bytes`.
-    UnsupportedFormat
-        If the content type is none of those above.
-    MalformedRequest
-        If the body is not what its content type says, or holds no image.
-    ClientGone
-        If the client hangs up before the body is complete.
+    seconds : float
+        Longest time it may take to arrive.
+    fetch : callable, optional
+        Gets an image from an address; None where that is switched off.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    body = _bounded(request, max_bytes)
-    if kind == "multipart/form-data":
-        data = await _from_form(request, body, max_bytes)
-    elif kind == "application/json":
-        data = _from_json(b"".join([chunk async for chunk in body]))
-    elif kind in MEDIA_TYPES or not kind:
-        data = b"".join([chunk async for chunk in body])
-    else:
-        raise UnsupportedFormat(
-            f"content type {kind!r} is not supported; send multipart/form-data, application/json "
-            f"or one of {', '.join(MEDIA_TYPES)}"
-        )
-    if not data:
-        raise MalformedRequest("the request holds no image: its body is empty")
-    return data
+
+    max_bytes: int
+    seconds: float
+    fetch: Fetch | None = None
+
+    async def read_image(
+        self, request: Request, deadline: Deadline, arrived: Callable[[int], None]
+    ) -> bytes:
+        """Read the image out of a request.
+
+        Parameters
+        ----------
+        request : Request
+            ``multipart/form-data`` with a file in the field ``image``, a raw image, or JSON
+            ``{"image": {"base64": …}}``, or with ``url`` instead where that is switched on.
+        deadline : Deadline
+            When the answer stops being of use.
+        arrived : callable
+            Is told the size of every piece that arrives, and may refuse.
+
+        Returns
+        -------
+        bytes
+            The image file, not yet looked at.
+
+        Raises
+        ------
+        TooLarge
+            If the body is larger than `max_bytes`.
+        UnsupportedFormat
+            If the content type or encoding is none that is understood.
+        MalformedRequest
+            If the body is not what its content type says, or holds no image.
+        BodyTooSlow
+            If it does not arrive in time.
+        ClientGone
+            If the client hangs up before the body is complete.
+        ImageNotFetched
+            If an address is given, and does not yield the image.
+        """
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnsupportedFormat("a compressed body is not supported; images are compressed")
+        if kind not in {"multipart/form-data", "application/json", "", *MEDIA_TYPES}:
+            raise UnsupportedFormat(
+                f"content type {kind!r} is not supported; send multipart/form-data, "
+                f"application/json or one of {', '.join(MEDIA_TYPES)}"
+            )
+        body = _bounded(request, self.max_bytes, arrived)
+        seconds = min(self.seconds, deadline.left_s())
+        try:
+            async with asyncio.timeout(seconds):
+                if kind == "multipart/form-data":
+                    data = await _from_form(request, body, self.max_bytes)
+                else:
+                    data = b"".join([chunk async for chunk in body])
+        except TimeoutError as error:
+            raise BodyTooSlow(f"the body did not arrive within {seconds:g} s") from error
+        if kind == "application/json":
+            data = await self._from_json(data, deadline)
+        if not data:
+            raise MalformedRequest("the request holds no image: its body is empty")
+        return data
+
+    async def _from_json(self, body: bytes, deadline: Deadline) -> bytes:
+        # On a thread: megabytes of base64 would keep everyone else waiting.
+        image = await asyncio.to_thread(_parse_json, body)
+        if isinstance(image, bytes):
+            return image
+        if self.fetch is None:
+            raise ImageNotFetched("this server fetches no images: send the image itself")
+        return await self.fetch(image, deadline)
 
 
-async def _bounded(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _bounded(
+    request: Request, max_bytes: int, arrived: Callable[[int], None]
+) -> AsyncGenerator[bytes, None]:
     too_large = TooLarge(f"the body is larger than {max_bytes} bytes", limit=max_bytes)
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > max_bytes:
@@ -84,16 +140,15 @@ async def _bounded(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
             received += len(chunk)
             if received > max_bytes:
                 raise too_large
+            arrived(len(chunk))
             yield chunk
     except ClientDisconnect as error:
         raise ClientGone("the client hung up while sending its request") from error
 
 
 async def _from_form(request: Request, body: AsyncGenerator[bytes, None], max_bytes: int) -> bytes:
-    if "boundary=" not in request.headers["content-type"]:
-        raise MalformedRequest("multipart/form-data needs a boundary in its content type")
     parser = MultiPartParser(request.headers, body, max_files=1, max_fields=8, max_part_size=2**16)
-    parser.spool_max_size = max_bytes  # never spills to disk: the body is bounded already
+    parser.spool_max_size = max_bytes + 1  # never spills to disk: the body is bounded already
     try:
         form = await parser.parse()
     except MultiPartException as error:
@@ -105,10 +160,13 @@ async def _from_form(request: Request, body: AsyncGenerator[bytes, None], max_by
         return file.read()
 
 
-def _from_json(body: bytes) -> bytes:
+def _parse_json(body: bytes) -> bytes | str:
+    """Return the image of a JSON body, or the address of it."""
     try:
-        encoded = orjson.loads(body)["image"]["base64"]
-        return base64.b64decode(encoded, validate=True)
+        image: dict[str, Any] = orjson.loads(body)[FIELD]
+        if "url" in image and isinstance(image["url"], str):
+            return str(image["url"])
+        return base64.b64decode(image["base64"], validate=True)
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise MalformedRequest('a JSON body must look like {"image": {"base64": "…"}}') from error
     except (binascii.Error, ValueError) as error:

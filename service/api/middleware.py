@@ -105,6 +105,8 @@ class Observe:
         is_segment = route == SEGMENT_ROUTE
         if is_segment:
             self._metrics.requests.labels(state["log"].get("model", "unknown"), outcome).inc()
+            if "client" in state["log"]:
+                self._metrics.client_requests.labels(state["log"]["client"], outcome).inc()
             if outcome in REFUSALS:
                 self._metrics.rejected.labels(outcome).inc()
         level = logging.INFO if is_segment else logging.DEBUG

@@ -42,10 +42,12 @@ PROBLEMS: Final[dict[type[errors.DiscernError], Problem]] = {
         404, "embedding-not-found", "The embedding is not held any more"
     ),
     errors.NotAcceptable: Problem(406, "not-acceptable", "No acceptable answer format"),
+    errors.BodyTooSlow: Problem(408, "body-too-slow", "The request took too long to arrive"),
     errors.TooLarge: Problem(413, "too-large", "The image is too large"),
     errors.UnsupportedFormat: Problem(415, "unsupported-format", "Not a supported image format"),
     errors.BrokenImage: Problem(422, "broken-image", "The image does not decode"),
     errors.BadParameter: Problem(422, "bad-parameter", "A parameter is out of bounds"),
+    errors.ImageNotFetched: Problem(422, "image-not-fetched", "The image could not be fetched"),
     errors.QuotaExceeded: Problem(429, "quota-exceeded", "The quota is used up"),
     errors.ClientGone: Problem(499, "client-gone", "The client has gone"),
     errors.BackendFailed: Problem(502, "backend-failed", "The inference server failed"),
@@ -126,7 +128,7 @@ async def _on_discern_error(request: Request, error: Exception) -> Response:
         for name in ("limit", "parameter", "stage")
         if (value := getattr(error, name, None)) is not None
     }
-    headers = {}
+    headers = dict(getattr(error, "headers", {}))
     retry_after_s = getattr(error, "retry_after_s", None)
     if retry_after_s is not None:
         extensions["retry_after"] = seconds = max(1, math.ceil(retry_after_s))

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
-from service.api.formats import WRITERS, choose_format, timings_ms, write_answer
-from service.api.intake import FIELD, MEDIA_TYPES, read_image
+from service.api.formats import WRITERS, Writer, choose_format, timings_ms, write_answer
+from service.api.intake import FIELD, MEDIA_TYPES
+from service.api.orders import TimeoutHeader, deadline_of, job_of, still_open, within_quota
+from service.api.presence import while_connected
 from service.api.schemas import ProblemOut, SegmentAnswer, SegmentQuery
-from service.api.state import GatewayOf, client_of
+from service.api.state import GatewayOf, client_of, intake_of
 from service.domain import Deadline
-from service.errors import BadParameter, DeadlineExceeded, Draining
+from service.errors import BadParameter, DeadlineExceeded
 from service.gateway import Gateway
-from service.pipeline import Job, Reply, Seen
-from service.postprocess.extract import ExtractOptions
+from service.pipeline import Reply, Seen
 
 router = APIRouter(tags=["segment"])
 
@@ -42,7 +44,7 @@ _PROBLEM: dict[str, Any] = {
         "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}
     },
 }
-_STATUSES = (400, 404, 406, 413, 415, 422, 502, 503, 504)
+_STATUSES = (400, 401, 404, 406, 408, 413, 415, 422, 429, 502, 503, 504)
 EMBEDDING_ID = "Embedding-Id"
 
 
@@ -50,6 +52,7 @@ EMBEDDING_ID = "Embedding-Id"
     "/segment",
     response_model=SegmentAnswer,
     responses=dict.fromkeys(_STATUSES, _PROBLEM),
+    dependencies=[Depends(within_quota)],
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -62,7 +65,10 @@ EMBEDDING_ID = "Embedding-Id"
     },
 )
 async def segment(
-    request: Request, query: Annotated[SegmentQuery, Query()], gateway: GatewayOf
+    request: Request,
+    query: Annotated[SegmentQuery, Query()],
+    gateway: GatewayOf,
+    timeout_s: TimeoutHeader = None,
 ) -> Response:
     """Find the objects of an image.
 
@@ -73,7 +79,10 @@ async def segment(
     model = query.model or gateway.settings.default_model
     request.state.log["model"] = model if model in gateway.lifecycle.model_names else "unknown"
     try:
-        answer, media_type, reply, embedding = await _answer(request, query, gateway, model)
+        still_open(gateway)
+        writer = WRITERS[choose_format(query.format, request.headers.get("accept", ""))]
+        deadline = deadline_of(query, timeout_s, gateway)
+        reply = await _segment(request, query, gateway, deadline, writer)
     except DeadlineExceeded as error:
         gateway.metrics.deadline_exceeded.labels(error.stage).inc()
         raise
@@ -85,42 +94,41 @@ async def segment(
     }
     spent = timings_ms(reply.timings)
     headers = {"Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in spent.items())}
-    if embedding:
-        headers[EMBEDDING_ID] = embedding
-    return Response(answer, media_type=media_type, headers=headers)
-
-
-async def _answer(
-    request: Request, query: SegmentQuery, gateway: Gateway, model: str
-) -> tuple[bytes, str, Reply, str | None]:
-    if gateway.lifecycle.draining:
-        raise Draining("this server is shutting down", retry_after_s=1)
-    deadline = _deadline(query.timeout_ms, gateway)
-    chosen = choose_format(query.format, request.headers.get("accept", ""))
-    writer = WRITERS[chosen]
-    source = await _source(request, query, gateway)
-    job = Job(
-        request_id=request.state.request_id,
-        deadline=deadline,
-        model=model,
-        version=query.version,
-        options=_options(query, gateway),
-        image_id=query.image_id,
-        keep=query.keep and query.embedding is None and gateway.embeddings.max_bytes > 0,
-        headers=request.state.trace.outgoing(),
-    )
-    request.state.clock = job.clock
-    reply = await gateway.segmenter.segment(source, job, writer.render)
     embedding = query.embedding
     if reply.kept is not None:
         embedding = gateway.embeddings.put(client_of(request), reply.kept)
-    return write_answer(reply, writer), writer.media_type, reply, embedding
+    if embedding:
+        headers[EMBEDDING_ID] = embedding
+    return Response(write_answer(reply, writer), media_type=writer.media_type, headers=headers)
 
 
-async def _source(request: Request, query: SegmentQuery, gateway: Gateway) -> bytes | Seen:
+async def _segment(
+    request: Request, query: SegmentQuery, gateway: Gateway, deadline: Deadline, writer: Writer
+) -> Reply:
+    """Take the body in, then segment it for as long as the client is there."""
+    job = job_of(
+        query,
+        gateway,
+        request_id=request.state.request_id,
+        deadline=deadline,
+        headers=request.state.trace.outgoing(),
+    )
+    with gateway.segmenter.gate.body() as arrived:
+        source = await _source(request, query, gateway, deadline, arrived)
+        request.state.clock = job.clock
+        return await while_connected(request, gateway.segmenter.segment(source, job, writer.render))
+
+
+async def _source(
+    request: Request,
+    query: SegmentQuery,
+    gateway: Gateway,
+    deadline: Deadline,
+    arrived: Callable[[int], None],
+) -> bytes | Seen:
     """Return the image of a request, or what the network saw in it before."""
     if query.embedding is None:
-        return await read_image(request, max_bytes=gateway.settings.max_body_bytes)
+        return await intake_of(request).read_image(request, deadline, arrived)
     seen = gateway.embeddings.get(client_of(request), query.embedding)
     for name, asked, held in (
         ("model", query.model, seen.model.name),
@@ -129,22 +137,3 @@ async def _source(request: Request, query: SegmentQuery, gateway: Gateway) -> by
         if asked not in (None, held):
             raise BadParameter(f"the embedding is of {name} {held}, not {asked}", parameter=name)
     return seen
-
-
-def _deadline(timeout_ms: int | None, gateway: Gateway) -> Deadline:
-    longest = gateway.settings.max_timeout_ms
-    if timeout_ms is not None and timeout_ms > longest:
-        raise BadParameter(f"timeout_ms must be at most {longest}", parameter="timeout_ms")
-    return Deadline.after((timeout_ms or gateway.settings.timeout_ms) / 1e3)
-
-
-def _options(query: SegmentQuery, gateway: Gateway) -> ExtractOptions:
-    wanted = query.classes
-    return ExtractOptions(
-        bandwidth=query.bandwidth,
-        foreground_threshold=query.foreground_threshold,
-        min_area=query.min_area,
-        min_score=query.min_score,
-        max_instances=min(query.max_instances, gateway.settings.max_instances),
-        class_ids=frozenset(int(part) for part in wanted.split(",")) if wanted else None,
-    )

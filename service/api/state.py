@@ -6,6 +6,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.api.auth import caller_of
+from service.api.intake import Intake
 from service.gateway import Gateway
 
 
@@ -18,8 +20,16 @@ def gateway_of(request: Request) -> Gateway:
 
 
 def client_of(request: Request) -> str:
-    """Return who asks, as far as it is known: the address that the request came from."""
-    return request.client.host if request.client else ""
+    """Return who asks: whose key it is, or the address that the request came from."""
+    return caller_of(request).id
+
+
+def intake_of(request: Request) -> Intake:
+    """Return how bodies are taken in."""
+    intake = request.app.state.intake
+    if not isinstance(intake, Intake):
+        raise TypeError
+    return intake
 
 
 GatewayOf = Annotated[Gateway, Depends(gateway_of)]

@@ -57,6 +57,12 @@ class Metrics:
             ("model", "outcome"),
             registry=registry,
         )
+        self.client_requests = Counter(
+            "segment_client_requests",
+            "Segmentation requests by the name of their API key and how they ended.",
+            ("client", "outcome"),
+            registry=registry,
+        )
         self.rejected = Counter(
             "segment_admission_rejected",
             "Requests refused before any work was done.",

@@ -13,7 +13,7 @@ ABSTRACT = {
     errors.CapacityError,
     errors.BackendError,
 }
-NEVER_PER_REQUEST = {errors.ArtefactError}
+NEVER_PER_REQUEST = {errors.ArtefactError, errors.SettingsError}
 
 
 def _every_error() -> set[type[errors.DiscernError]]:

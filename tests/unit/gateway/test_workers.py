@@ -126,6 +126,65 @@ async def test_retry_after_follows_the_measured_service_time() -> None:
     assert gate.retry_after_s() == pytest.approx(0.01, rel=0.9)
 
 
+async def test_a_refusal_asks_to_come_back_no_sooner_than_that_and_not_all_at_once() -> None:
+    gate = Gate(slots=1, waiting=0)
+    async with gate.admitted(Deadline.after(1)):
+        asked = {_refused_for_s(gate) for _ in range(20)}
+    assert all(1.0 <= seconds <= 1.5 for seconds in asked)
+    assert len(asked) > 1
+
+
+def _refused_for_s(gate: Gate) -> float:
+    with pytest.raises(Overloaded) as caught, gate.body():
+        pytest.fail("took a body though there is no room")
+    return caught.value.retry_after_s
+
+
+def test_bodies_are_counted_while_they_are_held_and_refused_beyond_the_bound() -> None:
+    gate = Gate(slots=1, waiting=1, held_bytes=100)
+    with gate.body() as arrived:
+        arrived(60)
+        with gate.body() as other, pytest.raises(Overloaded):
+            other(41)
+        assert gate.held_bytes == 60
+        arrived(40)
+    assert gate.held_bytes == 0
+
+
+async def test_a_slot_is_kept_until_the_abandoned_thread_has_ended(workers: Workers) -> None:
+    gate = Gate(slots=1, waiting=0)
+    began, release = threading.Event(), threading.Event()
+    request = asyncio.ensure_future(_work(gate, workers, began, release))
+    await asyncio.to_thread(began.wait, 5)
+    request.cancel()
+    await asyncio.gather(request, return_exceptions=True)
+    assert gate.in_flight == 1
+    release.set()
+    await asyncio.wait_for(gate.idle(), 5)
+    assert (gate.in_flight, workers.busy) == (0, 0)
+
+
+async def _work(
+    gate: Gate, workers: Workers, began: threading.Event, release: threading.Event
+) -> None:
+    def work() -> None:
+        began.set()
+        release.wait(5)
+
+    async with gate.admitted(Deadline.after(5)):
+        await workers.run(Deadline.after(5), "postprocess", work)
+
+
+async def test_work_that_lacks_memory_is_refused_as_overload(workers: Workers) -> None:
+    with pytest.raises(Overloaded):
+        await workers.run(Deadline.after(5), "decode", _exhaust_memory)
+    assert await workers.run(Deadline.after(5), "decode", int, "7") == 7
+
+
+def _exhaust_memory() -> None:
+    raise MemoryError
+
+
 async def test_a_function_runs_on_a_worker_thread_and_its_result_comes_back(
     workers: Workers,
 ) -> None:

@@ -1,0 +1,111 @@
+"""From what a request says to what the pipeline does, the same for answers now and later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import Header, Request
+
+from service.api.auth import CallerOf
+from service.api.quotas import Quotas
+from service.api.schemas import SegmentQuery
+from service.domain import Deadline
+from service.errors import BadParameter, Draining
+from service.gateway import Gateway
+from service.pipeline import Job
+from service.postprocess.extract import ExtractOptions
+
+TimeoutHeader = Annotated[
+    float | None,
+    Header(
+        alias="X-Request-Timeout",
+        gt=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Longest time the answer may take, in seconds; the shorter of this and "
+        "`timeout_ms` holds.",
+    ),
+]
+
+
+async def within_quota(request: Request, caller: CallerOf) -> None:
+    """Count a request against its caller's quota; the answer tells what is left.
+
+    Raises
+    ------
+    QuotaExceeded
+        If nothing is left.
+    """
+    quotas = request.app.state.quotas
+    if not isinstance(quotas, Quotas):
+        raise TypeError
+    request.state.headers.update(await quotas.take(caller.id, caller.quota))
+
+
+def still_open(gateway: Gateway) -> None:
+    """Refuse new work when the server is about to end.
+
+    Raises
+    ------
+    Draining
+        If it is.
+    """
+    if gateway.lifecycle.refusing:
+        raise Draining("this server is shutting down", retry_after_s=1)
+
+
+def deadline_of(query: SegmentQuery, timeout_s: float | None, gateway: Gateway) -> Deadline:
+    """Return when an answer must be out.
+
+    Raises
+    ------
+    BadParameter
+        If more time is asked for than there is.
+    """
+    settings = gateway.settings
+    asked = {
+        "timeout_ms": query.timeout_ms,
+        "X-Request-Timeout": None if timeout_s is None else timeout_s * 1e3,
+    }
+    for parameter, value in asked.items():
+        if value is not None and value > settings.max_timeout_ms:
+            raise BadParameter(
+                f"{parameter} asks for more than {settings.max_timeout_ms} ms, the longest here",
+                parameter=parameter,
+            )
+    given = [value for value in asked.values() if value is not None]
+    return Deadline.after(min(given, default=settings.timeout_ms) / 1e3)
+
+
+def job_of(
+    query: SegmentQuery,
+    gateway: Gateway,
+    *,
+    request_id: str,
+    deadline: Deadline,
+    headers: Mapping[str, str],
+) -> Job:
+    """Return what the pipeline is asked to do."""
+    return Job(
+        request_id=request_id,
+        deadline=deadline,
+        model=query.model or gateway.settings.default_model,
+        version=query.version,
+        options=_options(query, gateway),
+        image_id=query.image_id,
+        keep=query.keep and query.embedding is None and gateway.embeddings.max_bytes > 0,
+        headers=headers,
+    )
+
+
+def _options(query: SegmentQuery, gateway: Gateway) -> ExtractOptions:
+    wanted = query.classes
+    return ExtractOptions(
+        bandwidth=query.bandwidth,
+        foreground_threshold=query.foreground_threshold,
+        min_area=query.min_area,
+        min_score=query.min_score,
+        max_instances=min(query.max_instances, gateway.settings.max_instances),
+        class_ids=frozenset(int(part) for part in wanted.split(",")) if wanted else None,
+    )

@@ -91,7 +91,9 @@ def descendant(pid: int) -> int:
 @pytest.fixture(scope="module")
 def running(image: Image) -> Iterator[Running]:
     port, began = free_port(), time.monotonic()
-    with image.start(DISCERN_PORT=str(port), DISCERN_WORKERS="2", DISCERN_ALLOW_ANONYMOUS="true") as process:
+    with image.start(
+        DISCERN_PORT=str(port), DISCERN_WORKERS="2", DISCERN_ALLOW_ANONYMOUS="true"
+    ) as process:
         try:
             while not is_ready(port):
                 assert process.poll() is None, "the gateway ended"

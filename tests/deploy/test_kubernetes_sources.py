@@ -6,6 +6,7 @@ import copy
 import re
 import tomllib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -87,16 +88,32 @@ def test_every_variable_of_the_gateway_is_a_setting_with_a_value_it_accepts(over
     assert gateway_settings(overlay).drain_s > 0
 
 
+@pytest.mark.parametrize("overlay", PRODUCTION)
+def test_production_asks_for_keys_that_a_secret_brings(overlay: str) -> None:
+    settings, gateway = gateway_settings(overlay), workload(overlay, "gateway")
+    (volume,) = (item for item in gateway.pod["volumes"] if "secret" in item)
+    mounts = {m["name"]: m["mountPath"] for m in gateway.pod["containers"][0]["volumeMounts"]}
+    assert settings.allow_anonymous is False
+    assert str(settings.api_keys_file) == f"{mounts[volume['name']]}/keys"
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_gateways_port_is_the_one_it_listens_on(overlay: str) -> None:
     assert workload(overlay, "gateway").ports == {"http": Settings.model_fields["port"].default}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
-def test_the_gateway_serves_the_paths_that_are_asked(overlay: str, path: str) -> None:
+def test_probes_of_the_gateway_ask_for_life_and_readiness(overlay: str) -> None:
     assert probe_paths(workload(overlay, "gateway")) == {"/livez", "/readyz"}
-    with TestClient(create_app(gateway_settings(overlay))) as client:
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+def test_the_gateway_serves_what_probes_and_prometheus_ask_without_a_key(
+    path: str, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"caller sha256:{'0' * 64}\n", encoding="utf-8")
+    with TestClient(create_app(Settings(api_keys_file=keys))) as client:
         assert client.get(path).status_code in {200, 503}
 
 

@@ -59,7 +59,7 @@ def assign(
     counts = np.zeros(count + 1, np.int32)
     wanted = distances2.size > 0
     stretch = np.empty((size, STRETCH), np.float32)
-    d2 = np.empty(CHUNK, np.float32)
+    d2 = np.empty(STRETCH, np.float32)
     vector = np.empty(size, np.float32)
     work = np.empty(max(count, 1), np.float32)
     tried = np.full(max(count, 1), -1, np.int64)
@@ -80,7 +80,7 @@ def assign(
             if x >= loaded:
                 begin, loaded = x, min(x + STRETCH, width)
                 load(planes, y, begin, loaded - begin, stretch)
-            chunk = stretch[:, x - begin : x - begin + n]
+            first = x - begin
             turn += 1
             p = 0
             while True:
@@ -89,7 +89,7 @@ def assign(
                 if p == n:
                     break
                 for e in range(size):
-                    vector[e] = chunk[e, p]
+                    vector[e] = stretch[e, first + p]
                 # Neighbours' labels first: left, above, and above to the right for slanted edges.
                 k = -1
                 for n_asked in range(5):
@@ -119,9 +119,9 @@ def assign(
                         counts[0] += norm < FAR
                         continue
                 tried[k] = turn
-                measure(chunk, vectors[k], p, n, d2)
+                measure(stretch, vectors[k], first + p, first + n, d2)
                 bound = gaps2[k]
-                rest, near = here[p:n], d2[p:n]
+                rest, near = here[p:n], d2[first + p : first + n]
                 name = np.int32(k + 1)
                 hits = np.float32(0.0)  # as wide as its neighbours, so that the loop is vectorised
                 for q in range(n - p):

@@ -23,7 +23,7 @@ from service.postprocess.decoded import Decoded
 from service.postprocess.foreground import foreground_masks
 from service.postprocess.metric_learning import decode_metric_learning
 from service.postprocess.recurrent import decode_recurrent
-from service.postprocess.regions import rename
+from service.postprocess.regions import first_pixels, rename
 from service.postprocess.scores import foreground_confidence
 from service.postprocess.spatial import decode_spatial
 from service.recipe import Recipe
@@ -66,6 +66,25 @@ class ExtractOptions:
 DEFAULT_OPTIONS = ExtractOptions()
 
 
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Instances before they are ranked, filtered and encoded.
+
+    Parameters
+    ----------
+    labels : (H, W) int32
+        0 background, else 1..K.
+    scores : (K,) float64
+        In [0, 1].
+    classes : (K,) int64
+        Index of each instance's class in the recipe.
+    """
+
+    labels: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float64]
+    classes: npt.NDArray[np.int64]
+
+
 def extract(
     prediction: Prediction,
     recipe: Recipe,
@@ -96,6 +115,16 @@ def extract(
     BackendFailed
         If the tensors do not cover the image.
     """
+    return rank(label(prediction, recipe, size, options), recipe, options)
+
+
+def label(
+    prediction: Prediction,
+    recipe: Recipe,
+    size: tuple[int, int],
+    options: ExtractOptions = DEFAULT_OPTIONS,
+) -> Labelled:
+    """Decode and score, class by class; parameters and errors as for `extract`."""
     height, width = size
     logits = prediction.foreground_logits[:, :height, :width]
     if logits.shape != (len(recipe.classes), height, width):
@@ -103,29 +132,68 @@ def extract(
             f"the network's foreground {prediction.foreground_logits.shape} does not cover "
             f"{len(recipe.classes)} classes of {height} x {width} pixels"
         )
-    threshold = options.foreground_threshold or recipe.foreground_threshold
-    masks = foreground_masks(logits, threshold)
-    labels = np.zeros(size, dtype=np.int32)
-    scores: list[npt.NDArray[np.float64]] = []
-    firsts: list[npt.NDArray[np.int64]] = []
+    masks = foreground_masks(logits, options.foreground_threshold or recipe.foreground_threshold)
+    labels = np.zeros(size, np.int32)
+    scores: list[float] = []
     classes: list[int] = []
     for c, category in enumerate(recipe.classes):
         if options.class_ids is not None and category.id not in options.class_ids:
             continue
         found = _decode(prediction, recipe, c, masks[c], options)
         count = found.confidence.size
-        probability, first = foreground_confidence(found.labels, logits[c], count)
-        if classes:
-            np.add(found.labels, len(classes), out=labels, where=found.labels > 0)
+        probability = foreground_confidence(found.labels, logits[c], count)
+        if scores:
+            np.add(found.labels, len(scores), out=labels, where=found.labels > 0)
         else:
             labels = found.labels
-        scores.append(found.confidence * probability)
-        firsts.append(first)
+        scores.extend((found.confidence * probability).tolist())
         classes.extend([c] * count)
-    if not scores:
-        return Segmentation(labels, ())
-    order = np.lexsort((np.concatenate(firsts), -np.concatenate(scores)))
-    return _assemble(labels, np.concatenate(scores), order, classes, recipe, options)
+    return Labelled(labels, np.array(scores, np.float64), np.array(classes, np.int64))
+
+
+def rank(found: Labelled, recipe: Recipe, options: ExtractOptions) -> Segmentation:
+    """Order instances by score, keep those asked for, and encode them.
+
+    Parameters
+    ----------
+    found : Labelled
+        Its label image is renumbered in place.
+    recipe : Recipe
+        Names the classes.
+    options : ExtractOptions
+        What the caller asks for.
+    """
+    labels, scores = found.labels, found.scores
+    order = np.lexsort((first_pixels(labels, scores.size), -scores))
+    order = order[scores[order] >= options.min_score][: options.max_instances]
+    names = np.zeros(scores.size + 1, np.int32)
+    names[order + 1] = np.arange(1, order.size + 1, dtype=np.int32)
+    rename(labels, names)
+    regions = describe_labels(labels)
+    instances = tuple(
+        Instance(
+            id=i,
+            category=recipe.classes[c],
+            score=score,
+            area_px=area,
+            bbox_xywh=(x, y, width, height),
+            centroid_xy=(centre_x, centre_y),
+            rle=rle,
+        )
+        for i, (c, score, area, (x, y, width, height), (centre_x, centre_y), rle) in enumerate(
+            zip(
+                found.classes[order].tolist(),
+                scores[order].tolist(),
+                regions.areas_px.tolist(),
+                regions.boxes_xywh.tolist(),
+                regions.centroids_xy.tolist(),
+                regions.rles,
+                strict=True,
+            ),
+            start=1,
+        )
+    )
+    return Segmentation(labels, instances)
 
 
 def _decode(
@@ -178,41 +246,3 @@ def _at_image_size(tensor: Floats, name: str, stride: int, size: tuple[int, ...]
             f"the network's {name} {tensor.shape} does not cover {height} x {width} pixels"
         )
     return tensor[:, :height, :width]
-
-
-def _assemble(
-    labels: npt.NDArray[np.int32],
-    scores: npt.NDArray[np.float64],
-    order: npt.NDArray[np.intp],
-    classes: list[int],
-    recipe: Recipe,
-    options: ExtractOptions,
-) -> Segmentation:
-    """Filter by score, renumber the label image in place, encode."""
-    order = order[scores[order] >= options.min_score][: options.max_instances]
-    names = np.zeros(scores.size + 1, dtype=np.int32)
-    names[order + 1] = np.arange(1, order.size + 1, dtype=np.int32)
-    rename(labels, names)
-    regions = describe_labels(labels)
-    instances = tuple(
-        Instance(
-            id=i + 1,
-            category=recipe.classes[classes[k]],
-            score=float(scores[k]),
-            area_px=area,
-            bbox_xywh=(box[0], box[1], box[2], box[3]),
-            centroid_xy=(centroid[0], centroid[1]),
-            rle=rle,
-        )
-        for i, (k, area, box, centroid, rle) in enumerate(
-            zip(
-                order.tolist(),
-                regions.areas_px.tolist(),
-                regions.boxes_xywh.tolist(),
-                regions.centroids_xy.tolist(),
-                regions.rles,
-                strict=True,
-            )
-        )
-    )
-    return Segmentation(labels, instances)

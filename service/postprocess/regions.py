@@ -109,3 +109,19 @@ def rename(labels: Int32, names: Int32) -> None:
         row = labels[y]
         for x in range(width):
             row[x] = names[row[x]]
+
+
+@kernel
+def first_pixels(labels: Int32, count: int) -> npt.NDArray[np.int64]:
+    """Return the raster index of the first pixel of labels 1..count, -1 where there is none."""
+    first = np.full(count + 1, -1, np.int64)
+    height, width = labels.shape
+    left = count
+    for y in range(height):
+        for x in range(width):
+            if labels[y, x] > 0 and first[labels[y, x]] < 0:
+                first[labels[y, x]] = y * width + x
+                left -= 1
+        if left == 0:
+            break
+    return first[1:]

@@ -19,8 +19,8 @@ Int64 = npt.NDArray[np.int64]
 
 def foreground_confidence(
     labels: Int32, logits: npt.NDArray[np.floating[Any]], count: int
-) -> tuple[Float64, Int64]:
-    """Return the mean foreground probability of labels 1..count, and their first pixels.
+) -> Float64:
+    """Return the mean foreground probability of labels 1..count.
 
     Parameters
     ----------
@@ -30,11 +30,6 @@ def foreground_confidence(
         Before the sigmoid.
     count : int
         K.
-
-    Returns
-    -------
-    (K,) float64, (K,) int64
-        The first pixel in raster order, as a raster index.
     """
     return _mean_probability(labels, as_planes(logits[np.newaxis]), count)
 
@@ -45,48 +40,38 @@ def closeness(labels: Int32, distances2: Float32, count: int, factor: np.float32
     height, width = labels.shape
     sums = np.zeros(count + 1, np.float64)
     pixels = np.zeros(count + 1, np.int64)
-    first = np.zeros(count + 1, np.int64)
     row = np.empty(width, np.float32)
     for y in range(height):
         for x in range(width):
             row[x] = exp32(distances2[y, x] * factor)
-        _add_runs(labels[y], row, sums, pixels, first, 0)
+        _add_runs(labels[y], row, sums, pixels)
     return sums[1:] / np.maximum(pixels[1:], 1)
 
 
 @kernel
-def _mean_probability(labels: Int32, planes: Planes, count: int) -> tuple[Float64, Int64]:
+def _mean_probability(labels: Int32, planes: Planes, count: int) -> Float64:
     height, width = labels.shape
     sums = np.zeros(count + 1, np.float64)
     pixels = np.zeros(count + 1, np.int64)
-    first = np.full(count + 1, -1, np.int64)
     row = np.empty((1, max(width, 1)), np.float32)
     probability = row[0]
     for y in range(height):
         load(planes, y, 0, width, row)
         for x in range(width):
             probability[x] = np.float32(1.0) / (np.float32(1.0) + exp32(-probability[x]))
-        _add_runs(labels[y], probability, sums, pixels, first, y * width)
-    return sums[1:] / np.maximum(pixels[1:], 1), first[1:]
+        _add_runs(labels[y], probability, sums, pixels)
+    return sums[1:] / np.maximum(pixels[1:], 1)
 
 
 @kernel
-def _add_runs(
-    labels: Int32, values: Float32, sums: Float64, pixels: Int64, first: Int64, offset: int
-) -> None:
-    """Add the values of one row, a run of equal labels at a time, to the sums by label.
-
-    `first` keeps the first pixel of each label; the row starts at raster index `offset`.
-    """
-    width = labels.size
+def _add_runs(labels: Int32, values: Float32, sums: Float64, pixels: Int64) -> None:
+    """Add the values of one row, a run of equal labels at a time, to the sums by label."""
     x = 0
-    while x < width:
+    while x < labels.size:
         k = labels[x]
         start, summed = x, np.float32(0.0)
-        while x < width and labels[x] == k:
+        while x < labels.size and labels[x] == k:
             summed += values[x]
             x += 1
         sums[k] += summed
-        if first[k] < 0:
-            first[k] = offset + start
         pixels[k] += x - start

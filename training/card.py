@@ -112,5 +112,7 @@ def _result(result: Mapping[str, Any]) -> str:
         f"Mean AP {result['mean_ap']:.3f} · PQ {result['pq']:.3f} · SBD {result['sbd']:.3f} · "
         f"FBD {result['fbd']:.3f} · mean absolute count error {result['abs_dic']:.2f}"
     )
+    if result["cut"]:
+        rest += f" · {result['kept']} of {result['cut']} instances in pieces kept one id"
     title = f"### {result['title']}: {result['images']} images"
     return "\n".join([title, "", head, rule, *rows, "", rest, "", f"`{result['command']}`"])

@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         ("export", _export, "write the model folder that is served"),
         ("check-repository", _check_repository, "say what is wrong with model folders"),
         ("tensorrt", _tensorrt, "write the models' configuration for GPUs"),
+        ("card", _card, "write the model card again, with the figures recorded since"),
         ("inspect", _inspect, "show a data set: figures and a contact sheet"),
         ("synthesize", _synthesize, "draw example images"),
     ):
@@ -131,6 +132,7 @@ _ARGUMENTS = {
     "evaluate": _evaluate_arguments,
     "tune": _checkpoint_argument,
     "export": _export_arguments,
+    "card": _export_arguments,
     "check-repository": _repository_argument,
     "tensorrt": _repository_argument,
     "inspect": _inspect_arguments,
@@ -198,6 +200,19 @@ def _tune(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     state, model = _open(options.checkpoint)
+    folder = export.export(model, state.config, options.repository, card=_card_text(options))
+    console.print(f"wrote {folder}", markup=False)
+
+
+def _card(options: argparse.Namespace) -> None:
+    name = checkpoints.load(options.checkpoint).config.name
+    path = options.repository / name / "MODEL_CARD.md"
+    path.write_text(_card_text(options))
+    console.print(f"wrote {path}", markup=False)
+
+
+def _card_text(options: argparse.Namespace) -> str:
+    state, model = _open(options.checkpoint)
     evaluation = sorted((options.checkpoint.parent / "evaluation").glob("*.json"))
     facts = {
         "step": state.step,
@@ -205,9 +220,7 @@ def _export(options: argparse.Namespace) -> None:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
     results = [json.loads(path.read_text()) for path in evaluation]
-    card = write_card(state.config, state=facts, results=results)
-    folder = export.export(model, state.config, options.repository, card=card)
-    console.print(f"wrote {folder}", markup=False)
+    return write_card(state.config, state=facts, results=results)
 
 
 def _check_repository(options: argparse.Namespace) -> None:

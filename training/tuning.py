@@ -12,13 +12,13 @@ from training.data.dataset import Dataset, Sample
 from training.decoding import Network, read, samples
 from training.metrics.score import Score, score_labels
 
-BANDWIDTHS: tuple[float, ...] = (1.0, 1.25, 1.5, 1.75, 2.0)
-"""Around ``delta_dist``; the interval that zero loss allows is [1, 2)."""
+BANDWIDTHS: tuple[float, ...] = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5)
+"""Around ``delta_dist``; zero loss allows [1, 2) about a pixel, [0.5, 2.5) about a centre."""
 
-FOREGROUND: tuple[float, ...] = (0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+FOREGROUND: tuple[float, ...] = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65)
 """Foreground probabilities."""
 
-MIN_PIXELS: tuple[float, ...] = (8.0, 16.0, 24.0, 32.0)
+MIN_PIXELS: tuple[float, ...] = (16.0, 32.0, 64.0, 128.0)
 """Smallest instances."""
 
 
@@ -49,19 +49,26 @@ def tune(network: Network, dataset: Dataset, recipe: Recipe) -> Iterator[Trial]:
 
     Notes
     -----
-    Foreground threshold and smallest size are searched together, then the bandwidth: the two
-    groups hardly depend on each other.
+    First the bandwidth, then foreground threshold and smallest size together: the two groups
+    hardly depend on each other.
     """
     pairs = [(sample, network.predict(sample.image)) for sample in samples(dataset)]
     best = Trial(recipe, _score(pairs, recipe))
     yield best
-    for stage in (_masks, _bandwidths):
+    for stage in (_bandwidths, _masks):
         for candidate in stage(best.recipe):
             trial = Trial(candidate, _score(pairs, candidate))
             yield trial
             if trial.score.mean_ap > best.score.mean_ap:
                 best = trial
     yield best
+
+
+def _bandwidths(recipe: Recipe) -> list[Recipe]:
+    return [
+        replace(recipe, decoder={**recipe.decoder, "bandwidth": bandwidth})
+        for bandwidth in BANDWIDTHS
+    ]
 
 
 def _masks(recipe: Recipe) -> list[Recipe]:
@@ -72,13 +79,6 @@ def _masks(recipe: Recipe) -> list[Recipe]:
             decoder={**recipe.decoder, "min_pixels": pixels},
         )
         for threshold, pixels in product(FOREGROUND, MIN_PIXELS)
-    ]
-
-
-def _bandwidths(recipe: Recipe) -> list[Recipe]:
-    return [
-        replace(recipe, decoder={**recipe.decoder, "bandwidth": bandwidth})
-        for bandwidth in BANDWIDTHS
     ]
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from training.metrics.dice import count_difference, foreground_dice, symmetric_best_dice
 from training.metrics.matching import Matching, match, overlap, pooled
+from training.metrics.pieces import cut_and_kept
 
 THRESHOLDS: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9)
 """IoU thresholds of the report."""
@@ -32,6 +33,8 @@ class ImageScore:
         Symmetric best Dice and foreground Dice.
     dic : int
         Predicted minus true count.
+    cut, kept : int
+        True instances in several pieces, and those of them that kept one id.
     """
 
     name: str
@@ -40,6 +43,8 @@ class ImageScore:
     sbd: float
     fbd: float
     dic: int
+    cut: int
+    kept: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,8 @@ class Score:
             "sbd": self.sbd,
             "fbd": self.fbd,
             "abs_dic": self.abs_dic,
+            "cut": sum(image.cut for image in self.images),
+            "kept": sum(image.kept for image in self.images),
         }
 
 
@@ -118,6 +125,7 @@ def score_labels(name: str, true: npt.NDArray[np.int32], pred: npt.NDArray[np.in
         As `training.metrics.matching.overlap` takes them.
     """
     pair = overlap(true, pred)
+    cut, kept = cut_and_kept(true, pred)
     return ImageScore(
         name=name,
         matchings={threshold: match(pair, threshold) for threshold in THRESHOLDS},
@@ -125,4 +133,6 @@ def score_labels(name: str, true: npt.NDArray[np.int32], pred: npt.NDArray[np.in
         sbd=symmetric_best_dice(pair),
         fbd=foreground_dice(pair),
         dic=count_difference(pair),
+        cut=cut,
+        kept=kept,
     )

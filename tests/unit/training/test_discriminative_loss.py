@@ -87,7 +87,7 @@ def test_worked_examples_have_their_values(
 def test_first_example_has_the_gradient_worked_out_by_hand() -> None:
     embedding, labels = A1
     leaf = embedding.clone().requires_grad_()
-    discriminative_loss(leaf, labels, PAPER)["total"].backward()
+    torch.autograd.backward([discriminative_loss(leaf, labels, PAPER)["total"]])
     assert leaf.grad is not None
     expected = torch.tensor(
         [
@@ -103,7 +103,7 @@ def test_first_example_has_the_gradient_worked_out_by_hand() -> None:
 
 def test_equal_vectors_have_gradient_zero_rather_than_nan() -> None:
     leaf = A6[0].clone().requires_grad_()
-    discriminative_loss(leaf, A6[1], PAPER)["total"].backward()
+    torch.autograd.backward([discriminative_loss(leaf, A6[1], PAPER)["total"]])
     assert leaf.grad is not None
     assert torch.equal(leaf.grad, torch.zeros_like(leaf))
 
@@ -128,8 +128,8 @@ def test_segment_sums_equal_the_equations_written_as_loops(seed: int, norm: int)
     fast, slow = embedding.clone().requires_grad_(), embedding.clone().requires_grad_()
     value = discriminative_loss(fast, labels, config)["total"]
     expected = loop_loss(slow, labels, config)
-    value.backward()
-    expected.backward()
+    torch.autograd.backward([value])
+    torch.autograd.backward([expected])
     torch.testing.assert_close(value, expected, atol=1e-10, rtol=1e-10)
     torch.testing.assert_close(fast.grad, slow.grad, atol=1e-9, rtol=1e-9)
 
@@ -191,7 +191,7 @@ def test_empty_images_do_not_dilute_the_loss() -> None:
 def test_a_batch_without_instances_gives_zero_that_still_has_a_gradient() -> None:
     embedding = torch.randn(2, 3, 4, 4, requires_grad=True)
     loss = discriminative_loss(embedding, torch.zeros(2, 4, 4, dtype=torch.int64), PAPER)["total"]
-    loss.backward()
+    torch.autograd.backward([loss])
     assert loss.item() == 0
     assert embedding.grad is not None
     assert embedding.grad.count_nonzero() == 0

@@ -17,6 +17,7 @@ from training.metrics.dice import (
     symmetric_best_dice,
 )
 from training.metrics.matching import Matching, match, overlap, pooled
+from training.metrics.pieces import cut_and_kept
 from training.metrics.score import Score, score_labels
 
 Labels = npt.NDArray[np.int32]
@@ -158,3 +159,27 @@ def test_pooling_adds_counts_while_the_mean_weighs_images_alike() -> None:
 def test_images_of_different_size_are_refused() -> None:
     with pytest.raises(ValueError, match="pred"):
         overlap(TRUE, PRED[:2])
+
+
+CUT = np.kron(np.array([[1, 2, 1]], np.int32), np.ones((10, 10), np.int32))
+
+
+@pytest.mark.parametrize(
+    ("pred", "expected"),
+    [
+        (CUT, (1, 1)),
+        (np.where(CUT == 1, 7, 0), (1, 1)),
+        (np.where(CUT == 1, 0, 2), (1, 0)),
+        (np.where(np.arange(30) < 15, CUT, 3), (1, 0)),
+    ],
+)
+def test_an_instance_in_pieces_is_kept_when_its_pieces_share_an_id(
+    pred: Labels, expected: tuple[int, int]
+) -> None:
+    assert cut_and_kept(CUT, pred.astype(np.int32)) == expected
+
+
+def test_slivers_do_not_make_an_instance_cut() -> None:
+    true = np.zeros((12, 12), np.int32)
+    true[:6], true[10, :3] = 1, 1
+    assert cut_and_kept(true, true) == (0, 0)

@@ -43,7 +43,7 @@ def test_any_number_of_sticks_on_any_sheet_gives_consecutive_ids(
 def parts_of_sticks(seed: int) -> int:
     labels = SticksDataset(count=1, seed=seed, min_sticks=10, max_sticks=10)[0].labels
     return max(
-        cv2.connectedComponents((labels == i).astype(np.uint8))[0] - 1
+        int(cv2.connectedComponents((labels == i).astype(np.uint8))[0]) - 1
         for i in range(1, labels.max() + 1)
     )
 

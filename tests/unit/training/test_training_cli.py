@@ -118,7 +118,9 @@ def test_a_finished_run_has_nothing_left_to_do(trained: Path) -> None:
 def test_a_data_set_is_described_and_shown(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(place, "inspect train --data @/data --out @/sheet.png") == 0
     assert "4 images" in capsys.readouterr().out
-    assert cv2.imread(str(place / "sheet.png")).shape[1] == 6 * 256
+    sheet = cv2.imread(str(place / "sheet.png"))
+    assert sheet is not None
+    assert sheet.shape[1] == 6 * 256
 
 
 @pytest.mark.parametrize("kind", ["nuclei", "sticks"])

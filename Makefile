@@ -82,6 +82,17 @@ up: ## start gateway, Triton, Prometheus and Grafana (PROFILE=cpu, gpu or embedd
 down: ## stop what up started
 	@docker compose --profile '*' down
 
+$(VENV)/.release: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing the release tools"
+	@$(PIP) -e '.[release]'
+	@touch $@
+
+release: $(VENV)/.release ## write wheel, source archive, models, SBOM, changelog and checksums to dist/
+	@$(BIN)/python -m release.build
+
+audit: $(VENV)/.release ## ask PyPI about known vulnerabilities of every pinned version
+	@$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+
 manifests: $(VENV)/.dev ## write the generated parts of k8s/
 	@$(BIN)/python release/generate.py
 
@@ -89,4 +100,4 @@ clean: ## remove what the tools left behind, .venv included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist *.egg-info
 
 
-.PHONY: help setup serve test quick browser-install docs dashboards prometheus-install triton-install triton contract coverage fmt lint type image up down manifests clean
+.PHONY: help setup serve test quick browser-install docs dashboards prometheus-install triton-install triton contract coverage fmt lint type image up down release audit manifests clean

@@ -2,6 +2,7 @@
 
     python -m benchmarks.bench_triton gateway [--side 512] [--rounds 5] [--seconds 4]
     python -m benchmarks.bench_triton transport [--repeats 30]
+    python -m benchmarks.bench_triton client [--repeats 30]
     python -m benchmarks.bench_triton kills [--kills 20]
 
 Everything that is compared is measured in turn in one run, and medians are compared.
@@ -13,15 +14,19 @@ import argparse
 import asyncio
 import http.client
 import statistics
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
+import numpy.typing as npt
+import tritonclient.grpc.aio
 
 from benchmarks.kills import kill_repeatedly
 from benchmarks.perf_analyzer import Load, fetch, measure
@@ -30,6 +35,7 @@ from service.backends.base import Backend, CallContext
 from service.backends.embedded import EmbeddedBackend
 from service.backends.triton import TritonBackend
 from service.domain import Deadline
+from tests.contract.networks import write_model
 from tests.triton_server.server import TritonServer, running
 
 REPOSITORY = Path("model_repository")
@@ -41,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["gateway", "transport", "kills"])
+    parser.add_argument("what", choices=["gateway", "transport", "client", "kills"])
     parser.add_argument("--model", default="nuclei")
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
@@ -49,6 +55,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--kills", type=int, default=20)
     arguments = parser.parse_args()
+    if arguments.what == "client":
+        with tempfile.TemporaryDirectory() as folder:
+            write_model(Path(folder), "plain")
+            with running(TritonServer(Path(folder))) as triton:
+                asyncio.run(compare_clients(triton, arguments))
+        return
     with running(TritonServer(REPOSITORY)) as triton:
         match arguments.what:
             case "gateway":
@@ -172,6 +184,49 @@ async def compare_transports(triton: TritonServer, arguments: argparse.Namespace
         print(f"| {side} | {mib[0]:.2f}, {mib[1]:.2f} | {cells} | {shares} |", flush=True)
     for backend in ways.values():
         await backend.aclose()
+
+
+async def compare_clients(triton: TritonServer, arguments: argparse.Namespace) -> None:
+    """Compare NVIDIA's asyncio client with ours on a network that costs next to nothing."""
+    theirs = tritonclient.grpc.aio.InferenceServerClient(triton.address)
+    wire = TritonBackend([triton.address])
+    memory = TritonBackend([triton.address], shared_memory_bytes=SHARED_MEMORY_BYTES)
+    await wire.start()
+    await memory.start()
+    model = await wire.model("plain")
+
+    async def by_client(images: npt.NDArray[np.uint8]) -> None:
+        tensor = tritonclient.grpc.InferInput("image", images.shape, "UINT8")
+        tensor.set_data_from_numpy(images)
+        reply = await theirs.infer("plain", [tensor])
+        reply.as_numpy("embedding"), reply.as_numpy("foreground")
+
+    def by_backend(backend: Backend) -> Callable[[npt.NDArray[np.uint8]], Awaitable[Any]]:
+        return lambda images: backend.infer(
+            images, model, CallContext("bench", Deadline.after(60.0))
+        )
+
+    ways = {
+        "tritonclient": by_client,
+        "ours, gRPC": by_backend(wire),
+        "ours, shared memory": by_backend(memory),
+    }
+    print("| side | " + " | ".join(f"{way} ms" for way in ways) + " |\n|---|---|---|---|")
+    for side in (256, 512, 1024):
+        images = np.zeros((1, side, side, 3), np.uint8)
+        spent: dict[str, list[float]] = {way: [] for way in ways}
+        for turn in range(arguments.repeats):
+            # To and fro: whoever comes second finds the memory that the first has just let go of.
+            for way, call in sorted(ways.items(), reverse=bool(turn % 2)):
+                began = time.perf_counter()
+                await call(images)
+                spent[way].append((time.perf_counter() - began) * 1e3)
+        cells = " | ".join(
+            f"{statistics.median(t):.1f} (best {min(t):.1f})" for t in spent.values()
+        )
+        print(f"| {side} | {cells} |", flush=True)
+    for closing in (theirs.close(), wire.aclose(), memory.aclose()):
+        await closing
 
 
 def _server_compute_ms(triton: TritonServer, model: str) -> float:

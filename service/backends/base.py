@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -123,3 +123,28 @@ class Backend(Protocol):
 
     async def aclose(self) -> None:
         """Close everything; safe to call twice."""
+
+
+@runtime_checkable
+class ModelControl(Protocol):
+    """A backend that loads and unloads models when it is told to."""
+
+    async def load(self, name: str) -> None:
+        """Load a model, or load it anew; what was there serves until the new one is ready.
+
+        Raises
+        ------
+        BackendFailed
+            If it cannot be loaded; what was there keeps serving.
+        BackendUnavailable
+            If the server does not answer, or does not let itself be told.
+        """
+
+    async def unload(self, name: str) -> None:
+        """Unload a model.
+
+        Raises
+        ------
+        BackendFailed, BackendUnavailable
+            As for `load`.
+        """

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 import tritonclient.grpc
 
-from service.backends.base import CallContext
+from service.backends.base import CallContext, ModelControl
 from service.backends.shared_memory import FOLDER, PREFIX
 from service.backends.triton import TritonBackend
 from service.domain import Deadline
@@ -306,6 +306,7 @@ async def test_an_unloaded_model_is_not_found_until_it_is_loaded_again(
     explicit: TritonServer, open_triton: Open
 ) -> None:
     backend = open_triton(explicit.address)
+    assert isinstance(backend, ModelControl)
     await backend.start()
     model = await backend.model("plain")
     await backend.unload("plain")

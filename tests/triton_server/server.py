@@ -94,7 +94,7 @@ class TritonServer:
             "LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR")),
         }
         with self.log.open("ab") if self.log else contextlib.nullcontext() as log:
-            self.process = subprocess.Popen(  # noqa: S603 - our own command line
+            self.process = subprocess.Popen(
                 self.command(),
                 env=environment,
                 stdin=subprocess.DEVNULL,

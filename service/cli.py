@@ -1,22 +1,17 @@
-"""The command line: ``discern serve`` (the default), ``discern segment``."""
+"""The command line: ``discern serve`` (the default), and what stands in `service.commands`."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
-from rich.console import Console
-from rich.progress import Progress
 
 from service.api.auth import make_key
 from service.app import create_app
+from service.commands import bench, doctor, models, segment, view
 from service.errors import DiscernError
-from service.files import Outcome, running_gateway, segment_files
-from service.postprocess.extract import ExtractOptions
 from service.server import create_server
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
@@ -40,9 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if arguments.command == "key":
         return _key(arguments.name)
-    if arguments.command == "segment":
-        return _segment(arguments, settings)
-    return _serve(settings)
+    if arguments.command in (None, "serve"):
+        return _serve(settings)
+    run: Callable[[argparse.Namespace, Settings], int] = arguments.run
+    return run(arguments, settings)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,16 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("serve", help="start the gateway (the default)")
-    segment = commands.add_parser(
-        "segment", help="segment image files here, without HTTP: an answer and a picture per image"
-    )
-    segment.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    segment.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write")
-    segment.add_argument("--model", help="name of the model (default: DISCERN_DEFAULT_MODEL)")
-    segment.add_argument("--bandwidth", type=float, help="clustering radius, in embedding units")
-    segment.add_argument("--foreground-threshold", type=float, help="probability, in (0, 1)")
-    segment.add_argument("--min-area", type=int, help="smallest instance, in pixels")
-    segment.add_argument("--min-score", type=float, default=0.0, help="lowest score, in [0, 1]")
+    for command in (segment, models, view, bench, doctor):
+        command.add_parser(commands)
     key = commands.add_parser("key", help="make an API key, and its line for the file of keys")
     key.add_argument("name", metavar="NAME", help="whose key it is; appears in logs and metrics")
     return parser
@@ -95,41 +83,3 @@ def _announce(address: str) -> None:
         f"Try it: curl -F image=@examples/nuclei.png '{address}/segment'",
         flush=True,
     )
-
-
-def _segment(arguments: argparse.Namespace, settings: Settings) -> int:
-    configure_logging("warning", settings.log_format)
-    options = ExtractOptions(
-        bandwidth=arguments.bandwidth,
-        foreground_threshold=arguments.foreground_threshold,
-        min_area=arguments.min_area,
-        min_score=arguments.min_score,
-    )
-    model = arguments.model or settings.default_model
-    try:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        outcomes = asyncio.run(_run(settings, arguments.images, arguments.out, model, options))
-    except (DiscernError, OSError) as error:
-        print(f"discern: {error}", file=sys.stderr)
-        return 1
-    failed = [outcome for outcome in outcomes if outcome.problem]
-    for outcome in failed:
-        print(f"discern: {outcome.path}: {outcome.problem}", file=sys.stderr)
-    found = sum(outcome.instances for outcome in outcomes)
-    print(f"{len(outcomes) - len(failed)} images, {found} instances, in {arguments.out}")
-    return 1 if failed else 0
-
-
-async def _run(
-    settings: Settings, images: Sequence[Path], out: Path, model: str, options: ExtractOptions
-) -> list[Outcome]:
-    async with running_gateway(settings) as gateway:
-        with Progress(console=Console(stderr=True)) as progress:
-            bar = progress.add_task("segmenting", total=len(images))
-
-            def count(outcome: Outcome) -> Outcome:
-                progress.advance(bar)
-                return outcome
-
-            results = segment_files(gateway, images, out, model=model, options=options)
-            return [count(outcome) async for outcome in results]

@@ -1,22 +1,41 @@
-"""The pipeline without HTTP: image files in, an answer and a picture per image out."""
+"""Many image files in, an answer for each out: which to do, where to write, what is done already.
+
+Nothing here parses arguments or prints.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+import glob
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final, Protocol
 
-from service.api.formats import WRITERS, write_answer
-from service.api.schemas import Format
-from service.domain import Deadline
-from service.errors import ArtefactError, DiscernError
-from service.gateway import Gateway, assemble
-from service.pipeline import Job
-from service.postprocess.extract import ExtractOptions
-from service.settings import Settings
+import numpy as np
+import orjson
+
+from service.domain import ImageLimits
+from service.errors import DiscernError
+from service.imaging.decode import decode_image
+from service.masks.overlay import overlay_png
+from service.masks.rle import decode
+
+SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
+"""What counts as an image in a folder; a file that is named is taken as it is."""
+
+Answer = Callable[[bytes], Awaitable[bytes]]
+"""From an image file's bytes to the JSON of ``POST /segment``, here or on a server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A file to segment, and the name that its answer goes by."""
+
+    path: Path
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,73 +47,167 @@ class Outcome:
     problem: str | None = None
 
 
-@asynccontextmanager
-async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    """Start a gateway, hand it over when it is ready, close it.
+class Sink(Protocol):
+    """Where answers go."""
+
+    def has(self, task: Task) -> bool:
+        """Return whether the answer is there already."""
+
+    def put(self, task: Task, data: bytes, answer: bytes) -> None:
+        """Keep the answer to an image; whole or not at all."""
+
+
+class Folder:
+    """One ``NAME.json`` per image, and ``NAME.overlay.png`` if pictures are wanted.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when it is not there.
+    pictures : bool
+        Whether to draw.
+    """
+
+    def __init__(self, folder: Path, *, pictures: bool) -> None:
+        self._folder = folder
+        self._pictures = pictures
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def has(self, task: Task) -> bool:
+        """Return whether the answer is there already; it is written last."""
+        return (self._folder / f"{task.name}.json").exists()
+
+    def put(self, task: Task, data: bytes, answer: bytes) -> None:
+        """Write the picture, then the answer."""
+        if self._pictures:
+            _write(self._folder / f"{task.name}.overlay.png", draw(data, answer))
+        _write(self._folder / f"{task.name}.json", answer)
+
+
+class Lines:
+    """One line of JSON per image in one file, with the image's path as ``file``.
+
+    Parameters
+    ----------
+    path : Path
+        Appended to; a last line that was cut off is taken back.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a+b")
+        self._file.seek(0)
+        whole = 0
+        self._done: set[str] = set()
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+            self._done.add(orjson.loads(line)["file"])
+        self._file.truncate(whole)
+
+    def has(self, task: Task) -> bool:
+        """Return whether a line of that file is there already."""
+        return str(task.path) in self._done
+
+    def put(self, task: Task, data: bytes, answer: bytes) -> None:  # noqa: ARG002 - no picture here
+        """Append one line, in one piece."""
+        head = orjson.dumps({"file": str(task.path)})[:-1]
+        self._file.write(head + b"," + answer[1:] + b"\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def find_images(sources: Iterable[str]) -> list[Task]:
+    """Return what to segment, each file once, in a stable order.
+
+    Parameters
+    ----------
+    sources : iterable of str
+        Files, folders (searched with everything below them) and patterns such as ``*.png``.
 
     Raises
     ------
-    ArtefactError
-        If it cannot become ready; says why.
+    FileNotFoundError
+        If one of them names nothing.
     """
-    gateway = assemble(settings)
-    try:
-        await gateway.lifecycle.start()
-        state = await gateway.lifecycle.readiness()
-        if not state.ready:
-            raise ArtefactError("; ".join(state.reasons))
-        yield gateway
-    finally:
-        await gateway.aclose()
+    found: dict[Path, str] = {}
+    for source in sources:
+        for path, name in _expand(source):
+            found.setdefault(path, name)
+    twice = {name for name, count in Counter(found.values()).items() if count > 1}
+    # cells.png and cells.jpg would write to the same place: then the suffix stays in the name.
+    return [
+        Task(path, name + path.suffix if name in twice else name) for path, name in found.items()
+    ]
+
+
+def _expand(source: str) -> Iterator[tuple[Path, str]]:
+    path = Path(source)
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() in SUFFIXES and file.is_file():
+                yield file, str(file.relative_to(path).with_suffix(""))
+        return
+    matches = [source] if path.exists() else sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - patterns may be absolute
+    if not matches:
+        raise FileNotFoundError(f"{source}: no such file, and no file matches it")
+    for match in matches:
+        if Path(match).is_file():
+            yield Path(match), Path(match).stem
 
 
 async def segment_files(
-    gateway: Gateway,
-    paths: Iterable[Path],
-    out: Path,
-    *,
-    model: str,
-    options: ExtractOptions,
+    tasks: Sequence[Task], answer: Answer, sink: Sink, *, at_once: int
 ) -> AsyncIterator[Outcome]:
-    """Segment files, as many at once as the gateway takes, and yield outcomes as they come.
+    """Segment files side by side and yield outcomes as they come.
 
-    For ``cells.png`` writes ``out/cells.json`` (the answer of ``POST /segment``) and
-    ``out/cells.overlay.png``. A file that fails is reported and leaves nothing behind.
+    A file that fails is reported and leaves nothing behind. Only `at_once` images are in memory.
     """
-    todo = iter(paths)
+    todo = iter(tasks)
     running: set[asyncio.Task[Outcome]] = set()
-    while True:
-        for path in todo:
-            running.add(asyncio.create_task(_segment_file(gateway, path, out, model, options)))
-            if len(running) >= gateway.segmenter.gate.slots:
-                break
-        if not running:
-            return
-        done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            yield task.result()
-
-
-async def _segment_file(
-    gateway: Gateway, path: Path, out: Path, model: str, options: ExtractOptions
-) -> Outcome:
-    job = Job(
-        request_id=uuid.uuid4().hex,
-        deadline=Deadline.after(gateway.settings.max_timeout_ms / 1e3),
-        model=model,
-        options=options,
-    )
-    answer, overlay = WRITERS[Format.RLE], WRITERS[Format.OVERLAY_PNG]
     try:
-        data = await asyncio.to_thread(path.read_bytes)
-        reply = await gateway.segmenter.segment(data, job, answer.render)
-        picture = await asyncio.to_thread(overlay.render, reply.result)
-        await asyncio.to_thread(
-            (out / f"{path.stem}.json").write_bytes, write_answer(reply, answer)
-        )
-        await asyncio.to_thread((out / f"{path.stem}.overlay.png").write_bytes, picture)
+        while True:
+            for task in itertools.islice(todo, at_once - len(running)):
+                running.add(asyncio.create_task(_segment_file(task, answer, sink)))
+            if not running:
+                return
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for finished in done:
+                yield finished.result()
+    finally:
+        for unfinished in running:
+            unfinished.cancel()
+
+
+async def _segment_file(task: Task, answer: Answer, sink: Sink) -> Outcome:
+    try:
+        data = await asyncio.to_thread(task.path.read_bytes)
+        found = await answer(data)
+        await asyncio.to_thread(sink.put, task, data, found)
     except DiscernError as error:
-        return Outcome(path, problem=error.detail)
+        return Outcome(task.path, problem=error.detail)
     except OSError as error:
-        return Outcome(path, problem=error.strerror or "the file cannot be read or written")
-    return Outcome(path, instances=len(reply.result.segmentation.instances))
+        return Outcome(task.path, problem=error.strerror or "the file cannot be read or written")
+    return Outcome(task.path, instances=len(orjson.loads(found)["instances"]))
+
+
+def draw(data: bytes, answer: bytes) -> bytes:
+    """Return a PNG of an image with the instances of its answer drawn in."""
+    pixels = decode_image(data, ImageLimits(max_bytes=max(1, len(data)))).pixels
+    labels = np.zeros(pixels.shape[:2], np.int32)
+    found: list[dict[str, Any]] = orjson.loads(answer)["instances"]
+    for instance in found:
+        labels[decode(instance["segmentation"])] = instance["id"]
+    return overlay_png(pixels, labels)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)

@@ -6,15 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from service.api.schemas import Format
-from service.domain import Timings
-from service.errors import NotAcceptable
+from service.domain import Prediction, Timings
+from service.errors import BadParameter, NotAcceptable
 from service.masks.imagej import roi_zip
 from service.masks.label_png import label_png, write_png
-from service.masks.overlay import embedding_png, overlay_png
+from service.masks.overlay import embedding_picture, embedding_png, overlay, overlay_png
 from service.masks.polygon import polygons_of_labels
 from service.masks.rle import to_uncompressed
 from service.pipeline import Render, Reply, Result
@@ -167,22 +169,54 @@ def _overlay(result: Result) -> bytes:
     return overlay_png(result.image.pixels, result.segmentation.labels)
 
 
-def _embedding(result: Result) -> bytes:
+def _seen_whole(result: Result) -> Prediction:
+    """Return what the network saw, which exists only for an image that went through it whole."""
+    if result.prediction is None:
+        raise BadParameter(
+            f"the image went through the network in tiles of {result.job.tile_px} pixels, and each "
+            "has an embedding of its own; this format needs an image that fits into one tile",
+            parameter="format",
+        )
+    return result.prediction
+
+
+def _embedding_of(result: Result) -> npt.NDArray[np.floating[Any]]:
+    """Return the embedding without the part that lies on padding."""
     stride = result.model.recipe.stride
     height, width = result.segmentation.labels.shape
-    rows, columns = -(-height // stride), -(-width // stride)
-    return embedding_png(result.prediction.embedding[:, :rows, :columns])
+    return _seen_whole(result).embedding[:, : -(-height // stride), : -(-width // stride)]
+
+
+def _probability(result: Result) -> npt.NDArray[np.uint8]:
+    """Return the foreground probability as 0..255, the highest of all classes."""
+    height, width = result.segmentation.labels.shape
+    logits = _seen_whole(result).foreground_logits[:, :height, :width].max(axis=0)
+    odds = np.exp(-logits.astype(np.float32).clip(-30, 30))
+    probability: npt.NDArray[np.uint8] = np.rint(255 / (1 + odds)).astype(np.uint8)
+    return probability
+
+
+def _embedding(result: Result) -> bytes:
+    return embedding_png(_embedding_of(result))
 
 
 def _foreground(result: Result) -> bytes:
-    height, width = result.segmentation.labels.shape
-    logits = result.prediction.foreground_logits[:, :height, :width].max(axis=0)
-    odds = np.exp(-logits.astype(np.float32).clip(-30, 30))
-    return write_png(np.rint(255 / (1 + odds)).astype(np.uint8))
+    return write_png(_probability(result))
 
 
 def _input(result: Result) -> bytes:
     return write_png(result.image.pixels)
+
+
+def _panels(result: Result) -> bytes:
+    height, width = result.segmentation.labels.shape
+    rgb = np.broadcast_to(_probability(result)[..., np.newaxis], (height, width, 3))
+    seen = cv2.resize(
+        embedding_picture(_embedding_of(result)), (width, height), interpolation=cv2.INTER_NEAREST
+    )
+    found = overlay(result.image.pixels, result.segmentation.labels)
+    gap = np.full((height, max(2, width // 64), 3), 255, np.uint8)
+    return write_png(np.hstack([result.image.pixels, gap, rgb, gap, seen, gap, found]))
 
 
 WRITERS: Final[dict[Format, Writer]] = {
@@ -195,5 +229,6 @@ WRITERS: Final[dict[Format, Writer]] = {
     Format.EMBEDDING_PNG: Writer(PNG, _embedding),
     Format.FOREGROUND_PNG: Writer(PNG, _foreground),
     Format.INPUT_PNG: Writer(PNG, _input),
+    Format.PANELS_PNG: Writer(PNG, _panels),
     Format.IMAGEJ_ZIP: Writer(ZIP, _imagej),
 }

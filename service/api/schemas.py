@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from service.domain import STAGES
+from service.jobs.records import State
 
 MAX_BANDWIDTH = 1000.0
 MAX_AREA_PX = 2**31 - 1
+MIN_TILE_PX, MAX_TILE_PX = 128, 4096
 MAX_INSTANCES = 65_535  # what a 16-bit label image can tell apart
 
 
@@ -35,6 +38,8 @@ class Format(StrEnum):
     """Foreground probability, 0..255; the highest of all classes."""
     INPUT_PNG = "input_png"
     """The image as it was segmented: upright, RGB, 8 bits."""
+    PANELS_PNG = "panels_png"
+    """Input, foreground, embedding and instances side by side."""
     IMAGEJ_ZIP = "imagej_zip"
     """One ImageJ ROI per instance, as its ROI Manager opens them."""
 
@@ -71,6 +76,13 @@ class SegmentQuery(BaseModel):
     )
     classes: CategoryIds | None = Field(
         None, description="Category ids to look for, comma separated; all when absent."
+    )
+    tile: int | None = Field(
+        None,
+        ge=MIN_TILE_PX,
+        le=MAX_TILE_PX,
+        description="Longest side that goes through the network at once, in pixels; a larger image "
+        "is cut into overlapping tiles.",
     )
     timeout_ms: int | None = Field(
         None, ge=1, description="Longest time the answer may take, in milliseconds."
@@ -163,6 +175,19 @@ class ProblemOut(BaseModel):
     request_id: str
 
 
+class JobOut(BaseModel):
+    """How far a job is."""
+
+    id: str
+    status: State
+    total: int = Field(description="Images.")
+    finished: int = Field(description="Images that have an answer or a problem document.")
+    failed: int = Field(description="Images of those that have a problem document.")
+    created: datetime
+    expires: datetime | None = Field(description="When the job is forgotten; set when it is over.")
+    result: str | None = Field(description="Where the result is, once everything is finished.")
+
+
 class ModelOut(BaseModel):
     """A model version that is served."""
 
@@ -201,6 +226,7 @@ class LimitsOut(BaseModel):
     foreground_threshold: Bound
     min_score: Bound
     min_area: Bound
+    tile: Bound
     max_instances: Bound
     in_flight: int
     queue: int

@@ -116,7 +116,9 @@ async def test_the_async_client_does_the_same(server: str) -> None:
         again = await client.segment(kept, min_area=300)
         assert 0 < len(again.instances) < len(kept.instances)
         assert (await client.render(kept, "label_png")).startswith(b"\x89PNG")
-        answers = [pair async for pair in client.segment_many([IMAGE, b"nothing"], at_once=2)]
+        answers = [
+            pair async for pair in client.segment_many([png_of(IMAGE), b"nothing"], at_once=2)
+        ]
         assert {type(answer) for _, answer in answers} == {Found, ServerProblem}
         assert [model["name"] for model in await client.models()] == ["scenes"]
         assert (await client.limits())["queue"] == 64

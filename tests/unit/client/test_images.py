@@ -35,9 +35,14 @@ def test_a_view_that_is_not_contiguous_survives() -> None:
 
 @pytest.mark.parametrize(
     "pixels",
-    [np.zeros((2, 2)), np.zeros((2, 2, 4), np.uint8), np.zeros(4, np.uint8), np.zeros((0, 3), np.uint8)],
+    [
+        np.zeros((2, 2)),
+        np.zeros((2, 2, 4), np.uint8),
+        np.zeros(4, np.uint8),
+        np.zeros((0, 3), np.uint8),
+    ],
     ids=["float", "four channels", "one axis", "empty"],
-)  # fmt: skip
+)
 def test_other_arrays_are_refused(pixels: npt.NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match="pixels are"):
         png_of(pixels)

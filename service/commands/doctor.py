@@ -1,0 +1,141 @@
+"""``discern doctor``: what is wrong with this set-up, and what would mend it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.console import Console
+
+from service.errors import DiscernError
+from service.local import running_gateway
+from service.settings import Settings
+from service.telemetry.logs import configure_logging
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; `remedy` is empty when it is well."""
+
+    what: str
+    remedy: str = ""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("doctor", help="say what is wrong with this set-up, if anything")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001 - as every command
+    """Carry the command out and return the exit status."""
+    configure_logging("error", settings.log_format)
+    console = Console(highlight=False)
+    ill = 0
+    for look in (_python, _variables, _repository, _port, _room, _models):
+        for finding in look(settings):
+            ill += bool(finding.remedy)
+            mark = "[red]wrong[/]" if finding.remedy else "[green]well [/]"
+            console.print(f"{mark} {finding.what}")
+            if finding.remedy:
+                console.print(f"      {finding.remedy}")
+    return 1 if ill else 0
+
+
+def _python(settings: Settings) -> Iterator[Finding]:
+    yield Finding(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores")
+    if settings.triton_url:
+        return
+    try:
+        yield Finding(f"onnxruntime {version('onnxruntime')}")
+    except PackageNotFoundError:
+        yield Finding(
+            "onnxruntime is missing", "pip install 'discern[ort]', or set DISCERN_TRITON_URL"
+        )
+
+
+def _variables(_: Settings) -> Iterator[Finding]:
+    known = {f"DISCERN_{name.upper()}" for name in Settings.model_fields} | {"DISCERN_API_KEY"}
+    given = sorted(name for name in os.environ if name.startswith("DISCERN_"))
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        yield Finding(
+            f"unknown variables: {', '.join(unknown)}", "see the README's table of settings"
+        )
+    else:
+        yield Finding(f"settings from the environment: {', '.join(given) or 'none, all defaults'}")
+
+
+def _repository(settings: Settings) -> Iterator[Finding]:
+    if settings.triton_url:
+        yield Finding(f"the network runs in Triton at {settings.triton_url}")
+        return
+    repository = settings.model_repository
+    names = sorted(path.parent.name for path in repository.glob("*/config.pbtxt"))
+    if settings.default_model in names:
+        yield Finding(f"models in {repository}: {', '.join(names)}")
+    elif names:
+        yield Finding(
+            f"no model {settings.default_model!r} in {repository}, only {', '.join(names)}",
+            f"set DISCERN_DEFAULT_MODEL={names[0]}",
+        )
+    else:
+        yield Finding(
+            f"{repository.absolute()} holds no model folder",
+            "start in the checkout, or set DISCERN_MODEL_REPOSITORY",
+        )
+
+
+def _port(settings: Settings) -> Iterator[Finding]:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            yield Finding(
+                f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}",
+                "end what listens there, or set DISCERN_PORT",
+            )
+        else:
+            yield Finding(f"{settings.host}:{settings.port} is free")
+
+
+def _room(_: Settings) -> Iterator[Finding]:
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    gibibytes = free / 2**30
+    remedy = "" if gibibytes > 1 else "free some space: large uploads pass through it"
+    yield Finding(f"{gibibytes:.1f} GiB free in {tempfile.gettempdir()}", remedy)
+    cache = Path(os.environ.get("NUMBA_CACHE_DIR", Path(__file__).parents[1] / "postprocess"))
+    if os.access(cache, os.W_OK):
+        yield Finding("compiled kernels are kept between starts")
+    else:
+        yield Finding(
+            "compiled kernels cannot be kept: every start compiles them anew",
+            "set NUMBA_CACHE_DIR to a folder that can be written",
+        )
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    began = time.perf_counter()
+    try:
+        names = asyncio.run(_start(settings))
+    except DiscernError as error:
+        yield Finding("the gateway does not become ready", error.detail)
+    else:
+        spent = time.perf_counter() - began
+        yield Finding(f"the models answer their golden images: {', '.join(names)} ({spent:.1f} s)")
+
+
+async def _start(settings: Settings) -> list[str]:
+    async with running_gateway(settings) as gateway:
+        return sorted(gateway.lifecycle.model_names)

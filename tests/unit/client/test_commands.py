@@ -1,0 +1,144 @@
+"""The commands as a person types them."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from service.cli import main
+from service.commands.bench import Load, histogram_svg
+from tests.scenes import draw_scene, png_of, write_scenes_model
+
+COUNT = int(draw_scene(1)[1].max())
+
+
+@pytest.fixture(autouse=True)
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The commands run in an empty folder, with the network that knows every scene."""
+    folder = tmp_path / "repository"
+    write_scenes_model(folder)
+    monkeypatch.setenv("DISCERN_MODEL_REPOSITORY", str(folder))
+    monkeypatch.setenv("DISCERN_DEFAULT_MODEL", "scenes")
+    monkeypatch.setenv("DISCERN_PORT", "0")
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    file = tmp_path / "discs.png"
+    file.write_bytes(png_of(draw_scene(1)[0]))
+    return file
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_segment_writes_an_answer_and_a_picture(
+    picture: Path, where: str, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = ["--url", server] if where == "there" else []
+    assert main(["segment", "discs.png", "--out", "out", *there]) == 0
+    assert len(json.loads(Path("out/discs.json").read_text())["instances"]) == COUNT
+    assert Path("out/discs.overlay.png").exists()
+    assert f"1 images, {COUNT} instances" in capsys.readouterr().out
+
+
+def test_segment_says_what_is_done_already(
+    picture: Path, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["segment", ".", "--jsonl", "out.jsonl", "--url", server]
+    assert main(arguments) == main(arguments) == 0
+    assert "1 of 1 are answered already" in capsys.readouterr().err
+    assert len(Path("out.jsonl").read_bytes().splitlines()) == 1
+    assert main([*arguments, "--again"]) == 0
+    assert len(Path("out.jsonl").read_bytes().splitlines()) == 1
+
+
+def test_segment_reads_one_image_from_standard_input(
+    picture: Path,
+    server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(picture.read_bytes())))
+    assert main(["segment", "-", "--url", server]) == 0
+    assert len(json.loads(capfdbinary.readouterr().out)["instances"]) == COUNT
+
+
+def test_segment_reports_what_failed_and_goes_on(
+    picture: Path, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("bad.png").write_bytes(b"nothing")
+    assert main(["segment", "bad.png", "discs.png", "--out", "out", "--url", server]) == 1
+    told = capsys.readouterr()
+    assert "bad.png: Not a supported image format" in told.err
+    assert "1 images" in told.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["segment", "discs.png"],
+        ["segment", "nowhere.png", "--out", "out"],
+        ["view", "nowhere.png"],
+        ["bench", "nowhere.png"],
+        ["models", "--url", "http://127.0.0.1:9"],
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    picture: Path, arguments: list[str], capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("DISCERN_TIMEOUT_MS", "300")
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("discern: ")
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_models_lists_what_there_is(
+    where: str, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", *(["--url", server] if where == "there" else [])]) == 0
+    assert "scenes" in capsys.readouterr().out
+
+
+def test_view_draws_four_panels(picture: Path, server: str) -> None:
+    assert main(["view", "discs.png", "--url", server]) == 0
+    with Image.open("discs.view.png") as panels, Image.open(picture) as image:
+        assert panels.height == image.height
+        assert panels.width > 4 * image.width
+
+
+def test_bench_prints_percentiles_and_draws_them(
+    picture: Path, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["bench", "discs.png", "--url", server, "--seconds", "0.3", "--plot", "plot.svg"]
+    assert main(arguments) == 0
+    assert "p99 ms" in capsys.readouterr().out
+    assert Path("plot.svg").read_text().startswith("<svg")
+
+
+def test_a_histogram_marks_its_percentiles() -> None:
+    drawn = histogram_svg(Load(latencies_s=[0.001 * n for n in range(1, 101)]))
+    assert "p50 50.5 ms" in drawn
+
+
+def test_doctor_finds_nothing_wrong_with_a_good_set_up(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    assert "wrong" not in capsys.readouterr().out
+
+
+def test_doctor_names_each_fault_and_its_remedy(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DISCERN_DEFAULT_MODEL", "nuclei")
+    monkeypatch.setenv("DISCERN_COLOUR", "blue")
+    assert main(["doctor"]) == 1
+    told = capsys.readouterr().out
+    assert "DISCERN_COLOUR" in told
+    assert "DISCERN_DEFAULT_MODEL=scenes" in told

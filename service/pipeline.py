@@ -21,11 +21,15 @@ from service.domain import Deadline, DecodedImage, ImageLimits, Prediction, Segm
 from service.errors import DiscernError
 from service.imaging.decode import decode_image
 from service.imaging.geometry import fit
-from service.postprocess.extract import ExtractOptions, extract
+from service.postprocess.extract import ExtractOptions, Labelled, extract, label, rank
+from service.postprocess.tiling import Stitcher, plan_tiles
 from service.telemetry.clock import StageClock
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import exemplar
 from service.workers import Gate, Workers
+
+OVERLAP = 8
+"""Neighbouring tiles share one part in so many of their side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,9 @@ class Job:
     image_id : int
         What the caller calls the image, in formats that say so.
     keep : bool
-        Whether `Reply.kept` is to hold what the network saw.
+        Whether `Reply.kept` is to hold what the network saw, where it saw the image whole.
+    tile_px : int
+        Longest side that goes through the network at once; a larger image is cut into tiles.
     headers : mapping of str to str
         Trace context to pass on.
     clock : StageClock
@@ -61,27 +67,33 @@ class Job:
     options: ExtractOptions = field(default_factory=ExtractOptions)
     image_id: int = 0
     keep: bool = False
+    tile_px: int = 1024
     headers: Mapping[str, str] = field(default_factory=dict)
     clock: StageClock = field(default_factory=lambda: StageClock("queue"))
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the network saw in an image: all that is needed to find its instances."""
+    """What the network saw in an image: all that is needed to find its instances.
+
+    `prediction` is None for an image that is too large to be seen whole.
+    """
 
     model: Model
     image: DecodedImage
-    prediction: Prediction
+    prediction: Prediction | None
 
     @property
     def nbytes(self) -> int:
         """Bytes of its arrays."""
-        prediction = self.prediction
-        arrays = (self.image.pixels, prediction.embedding, prediction.foreground_logits)
-        return sum(array.nbytes for array in (*arrays, *prediction.extras.values()))
+        seen = self.prediction
+        maps = (seen.embedding, seen.foreground_logits, *seen.extras.values()) if seen else ()
+        return sum(array.nbytes for array in (self.image.pixels, *maps))
 
     def copy(self) -> Seen:
         """Return the same in memory of its own, for use after the backend's is given back."""
+        if self.prediction is None:
+            return self
         prediction = Prediction(
             self.prediction.embedding.copy(),
             self.prediction.foreground_logits.copy(),
@@ -97,7 +109,7 @@ class Result:
     job: Job
     model: Model
     image: DecodedImage
-    prediction: Prediction
+    prediction: Prediction | None
     segmentation: Segmentation
 
 
@@ -150,14 +162,18 @@ class Segmenter:
             async with self.gate.admitted(job.deadline), self._look(source, job) as seen:
                 image = seen.image
                 clock.enter("postprocess")
-                segmentation = await run(
-                    job.deadline, "postprocess", extract, seen.prediction, seen.model.recipe,
-                    (image.height, image.width), job.options,
-                )  # fmt: skip
+                if seen.prediction is None:
+                    segmentation = await self._by_tiles(seen.model, image, job)
+                else:
+                    segmentation = await run(
+                        job.deadline, "postprocess", extract, seen.prediction, seen.model.recipe,
+                        (image.height, image.width), job.options,
+                    )  # fmt: skip
                 clock.enter("encode")
                 result = Result(job, seen.model, image, seen.prediction, segmentation)
                 body = await run(job.deadline, "encode", render, result)
-                kept = await run(job.deadline, "encode", seen.copy) if job.keep else None
+                keep = job.keep and seen.prediction is not None
+                kept = await run(job.deadline, "encode", seen.copy) if keep else None
         finally:
             timings = clock.read()
             self._observe_stages(timings, job)
@@ -167,20 +183,50 @@ class Segmenter:
 
     @asynccontextmanager
     async def _look(self, source: bytes | Seen, job: Job) -> AsyncIterator[Seen]:
-        """Decode, fit, infer; the tensors are given back when the block ends."""
+        """Decode, and infer what is not too large; tensors are given back when the block ends."""
         if isinstance(source, Seen):
             yield source
             return
         model = await self.backend.model(job.model, job.version)
         job.clock.enter("decode")
         image = await self._workers.run(job.deadline, "decode", decode_image, source, self._limits)
+        if max(image.height, image.width) > job.tile_px:
+            yield Seen(model, image, None)
+            return
+        async with self._predict(image.pixels, model, job) as prediction:
+            yield Seen(model, image, prediction)
+
+    async def _by_tiles(self, model: Model, image: DecodedImage, job: Job) -> Segmentation:
+        """Infer and label tile after tile, and join what their shared strips show to be one."""
+        tiles = plan_tiles(image.height, image.width, job.tile_px, job.tile_px // OVERLAP)
+        stitcher = Stitcher(image.height, image.width, tiles)
+        run, recipe = self._workers.run, model.recipe
+        for tile in tiles:
+            async with self._predict(image.pixels[tile.window], model, job) as prediction:
+                job.clock.enter("postprocess")
+                part = await run(
+                    job.deadline, "postprocess", label, prediction, recipe,
+                    (tile.height, tile.width), job.options,
+                )  # fmt: skip
+            await run(
+                job.deadline, "postprocess", stitcher.add, tile,
+                part.labels, part.scores, part.classes,
+            )  # fmt: skip
+        joined = Labelled(*await run(job.deadline, "postprocess", stitcher.result))
+        return await run(job.deadline, "postprocess", rank, joined, recipe, job.options)
+
+    @asynccontextmanager
+    async def _predict(
+        self, pixels: npt.NDArray[np.uint8], model: Model, job: Job
+    ) -> AsyncIterator[Prediction]:
+        """Fit and infer; the tensors are given back when the block ends."""
         recipe = model.recipe
-        pixels = fit(image.pixels, multiple=recipe.size_multiple, buckets=recipe.size_buckets)
+        fitted = fit(pixels, multiple=recipe.size_multiple, buckets=recipe.size_buckets)
         job.clock.enter("inference")
         context = CallContext(job.request_id, job.deadline, job.headers)
-        outputs = await self._infer(pixels[np.newaxis], model, context)
+        outputs = await self._infer(fitted[np.newaxis], model, context)
         try:
-            yield Seen(model, image, to_prediction(outputs.tensors, index=0))
+            yield to_prediction(outputs.tensors, index=0)
         finally:
             outputs.release()
 

@@ -82,6 +82,13 @@ class Settings(BaseSettings):
         100_000_000, ge=1, description="Most pixels an image may have (from its header)."
     )
     max_image_side_px: int = Field(32_768, ge=1, description="Longest side an image may have.")
+    tile_px: int = Field(
+        1024,
+        ge=128,
+        le=4096,
+        description="Longest side that goes through the network at once, in pixels; larger images "
+        "are cut into overlapping tiles. Bounds the memory of a request.",
+    )
     max_instances: int = Field(
         65_535, ge=1, description="Most instances an answer may hold; the best scored stay."
     )
@@ -112,6 +119,21 @@ class Settings(BaseSettings):
     )
     embedding_cache_s: float = Field(
         300.0, gt=0, description="How long an embedding that is not used is kept, in seconds."
+    )
+    jobs_file: Path = Field(
+        Path(".discern/jobs.sqlite3"),
+        description="File that keeps jobs over a restart; made with the first job.",
+    )
+    jobs_max_bytes: int = Field(
+        2 * 2**30, ge=2**20, description="Images and results of all jobs together, in bytes."
+    )
+    max_job_bytes: int = Field(
+        256 * 2**20, ge=1024, description="Images of one job together, in bytes."
+    )
+    max_job_images: int = Field(1000, ge=1, description="Images in one job at most.")
+    job_runners: int = Field(1, ge=1, le=64, description="Images of jobs worked on at once.")
+    job_keep_s: float = Field(
+        3600.0, gt=0, description="How long the results of a job are kept, in seconds."
     )
     drain_notice_s: float = Field(
         0.0,

@@ -1,0 +1,75 @@
+"""Images larger than a tile: cut, segmented, joined, within the same request."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from service.api.formats import WRITERS
+from service.api.schemas import Format
+from service.domain import Deadline
+from service.errors import BadParameter
+from service.gateway import Gateway
+from service.local import running_gateway
+from service.pipeline import Job, Reply
+from service.settings import Settings
+from tests.live import ROOT
+from training.data.synthetic import NucleiDataset
+from training.metrics.matching import match, overlap
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    settings = Settings(model_repository=ROOT / "model_repository")
+    async with running_gateway(settings) as running:
+        yield running
+
+
+def png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+async def reply_of(
+    gateway: Gateway, pixels: npt.NDArray[np.uint8], *, tile_px: int, kind: Format = Format.RLE
+) -> Reply:
+    job = Job(
+        request_id="tiles", deadline=Deadline.after(120), model="nuclei", tile_px=tile_px, keep=True
+    )
+    return await gateway.segmenter.segment(png(pixels), job, WRITERS[kind].render)
+
+
+async def test_an_image_in_tiles_gets_the_masks_of_the_image_as_a_whole(gateway: Gateway) -> None:
+    image = NucleiDataset(count=1, seed=9, size=480, min_nuclei=90, max_nuclei=90)[0].image
+    whole = await reply_of(gateway, image, tile_px=480)
+    tiled = await reply_of(gateway, image, tile_px=288)
+    pair = overlap(whole.result.segmentation.labels, tiled.result.segmentation.labels)
+    assert match(pair, 0.7).f1 >= 0.85
+    assert tiled.result.prediction is None
+    assert tiled.kept is None
+    assert whole.kept is not None
+
+
+async def test_instances_of_a_tiled_image_are_ranked_and_numbered_as_any_other(
+    gateway: Gateway,
+) -> None:
+    image = NucleiDataset(count=1, seed=10, size=400, min_nuclei=60, max_nuclei=60)[0].image
+    found = (await reply_of(gateway, image, tile_px=256)).result.segmentation
+    assert [instance.id for instance in found.instances] == list(range(1, len(found.instances) + 1))
+    assert set(np.unique(found.labels)) == {0, *(instance.id for instance in found.instances)}
+    scores = [instance.score for instance in found.instances]
+    assert scores == sorted(scores, reverse=True)
+
+
+async def test_a_picture_of_the_embedding_of_a_tiled_image_is_refused_with_the_reason(
+    gateway: Gateway,
+) -> None:
+    image = NucleiDataset(count=1, seed=11, size=300)[0].image
+    with pytest.raises(BadParameter, match="fits into one tile"):
+        await reply_of(gateway, image, tile_px=256, kind=Format.EMBEDDING_PNG)

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from service.api import info, routes
+from service.api import batch, info, jobs, problem_pages, routes
 from service.api.auth import Guard
 from service.api.intake import Intake
 from service.api.middleware import Observe
@@ -32,16 +32,19 @@ def create_app(settings: Settings) -> FastAPI:
     """
     guard = Guard(settings)
     gateway = assemble(settings)
+    work = jobs.make_jobs(gateway)
     spans = open_spans(settings.otlp_endpoint, version=version("discern"))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         starting = asyncio.create_task(gateway.lifecycle.start())
+        await work.start()
         try:
             yield
         finally:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
+            await work.aclose()
             await gateway.aclose()
             if spans:
                 await asyncio.to_thread(spans.close)
@@ -57,11 +60,15 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.gateway = gateway
+    app.state.jobs = work
     app.state.guard = guard
     app.state.quotas = Quotas(settings.quota, settings.quota_store)
     app.state.intake = Intake(settings.max_body_bytes, settings.receive_s)
     app.include_router(routes.router)
+    app.include_router(batch.router)
+    app.include_router(jobs.router)
     app.include_router(info.router)
+    app.include_router(problem_pages.router)
     add_pages(app)
     add_problem_handlers(app)
     if settings.cors_origins:

@@ -17,16 +17,21 @@ a test checks that the map is complete.
     |   |-- ImageNotFetched          the address given for the image does not yield one
     |   |-- ModelNotFound            no such model or version
     |   |-- EmbeddingNotFound        nothing kept under that id, or no longer
+    |   |-- JobNotFound              no such job of this caller, or no longer
+    |   |-- JobHasNoResult           it is not finished, or was cancelled
+    |   |-- IdempotencyKeyReused     the key stands for another request
     |   |-- Unauthenticated          no key, or one that is not known
     |   |-- Forbidden                a known key that may not do this
     |   `-- QuotaExceeded            this caller's share is used up for now
     |-- CapacityError                true of this moment, worth trying again
     |   |-- Overloaded               the queue is full
+    |   |-- JobsUnavailable          the store of jobs is full or cannot be written
     |   `-- Draining                 this process is shutting down
     |-- BackendError                 the inference server's side
     |   |-- BackendUnavailable       not reachable or not ready
     |   `-- BackendFailed            it answered with an error, or with the wrong tensors
     |-- DeadlineExceeded             the caller's time is used up; names the stage that used it
+    |-- JobAbandoned                 the process ended again and again while working on it
     |-- ClientGone                   nobody waits for the answer any more
     |-- ArtefactError                a model folder that cannot be served
     `-- SettingsError                settings that contradict each other, or a file they name
@@ -119,6 +124,18 @@ class EmbeddingNotFound(RequestError):
     """Nothing is kept under that id, or no longer: the image has to be sent again."""
 
 
+class JobNotFound(RequestError):
+    """The caller has no job of that id, or no longer."""
+
+
+class JobHasNoResult(RequestError):
+    """The job is not finished, or was cancelled."""
+
+
+class IdempotencyKeyReused(RequestError):
+    """The key stands for another request: a new one needs a key of its own."""
+
+
 class Unauthenticated(RequestError):
     """No API key, or one that is not known."""
 
@@ -168,6 +185,10 @@ class Overloaded(CapacityError):
     """The queue is full: refused before any work was done."""
 
 
+class JobsUnavailable(CapacityError):
+    """The store of jobs is full, cannot be written, or belongs to another process."""
+
+
 class Draining(CapacityError):
     """The process finishes what it has and takes nothing new."""
 
@@ -210,6 +231,10 @@ class DeadlineExceeded(DiscernError):
     def __init__(self, detail: str, *, stage: str) -> None:
         super().__init__(detail)
         self.stage = stage
+
+
+class JobAbandoned(DiscernError):
+    """The process ended again and again while working on this part of a job."""
 
 
 class ClientGone(DiscernError):

@@ -15,6 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
+from service.api.archive import unzip
 from service.domain import Deadline
 from service.errors import (
     BodyTooSlow,
@@ -26,6 +27,7 @@ from service.errors import (
 )
 
 FIELD: Final = "image"
+ZIP: Final = "application/zip"
 MEDIA_TYPES: Final = (
     "image/png",
     "image/jpeg",
@@ -52,11 +54,14 @@ class Intake:
         Longest time it may take to arrive.
     fetch : callable, optional
         Gets an image from an address; None where that is switched off.
+    max_files : int
+        Most images in an archive.
     """
 
     max_bytes: int
     seconds: float
     fetch: Fetch | None = None
+    max_files: int = 1
 
     async def read_image(
         self, request: Request, deadline: Deadline, arrived: Callable[[int], None]
@@ -93,7 +98,7 @@ class Intake:
         ImageNotFetched
             If an address is given, and does not yield the image.
         """
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = content_type(request)
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedFormat("a compressed body is not supported; images are compressed")
         if kind not in {"multipart/form-data", "application/json", "", *MEDIA_TYPES}:
@@ -101,7 +106,7 @@ class Intake:
                 f"content type {kind!r} is not supported; send multipart/form-data, "
                 f"application/json or one of {', '.join(MEDIA_TYPES)}"
             )
-        body = _bounded(request, self.max_bytes, arrived)
+        body = bounded(request, self.max_bytes, arrived)
         seconds = min(self.seconds, deadline.left_s())
         try:
             async with asyncio.timeout(seconds):
@@ -117,6 +122,28 @@ class Intake:
             raise MalformedRequest("the request holds no image: its body is empty")
         return data
 
+    async def read_zip(
+        self, request: Request, arrived: Callable[[int], None]
+    ) -> tuple[tuple[str, bytes], ...]:
+        """Read the images out of a body that is a zip archive.
+
+        Raises
+        ------
+        TooLarge, MalformedRequest, BodyTooSlow, ClientGone
+            As `read_image` does.
+        """
+        try:
+            async with asyncio.timeout(self.seconds):
+                body = bounded(request, self.max_bytes, arrived)
+                data = b"".join([chunk async for chunk in body])
+        except TimeoutError as error:
+            raise BodyTooSlow(f"the body did not arrive within {self.seconds:g} s") from error
+        images = await asyncio.to_thread(
+            unzip, data, max_bytes=self.max_bytes, max_files=self.max_files
+        )
+        arrived(sum(len(image) for _, image in images))
+        return images
+
     async def _from_json(self, body: bytes, deadline: Deadline) -> bytes:
         # On a thread: megabytes of base64 would keep everyone else waiting.
         image = await asyncio.to_thread(_parse_json, body)
@@ -127,9 +154,23 @@ class Intake:
         return await self.fetch(image, deadline)
 
 
-async def _bounded(
+def content_type(request: Request) -> str:
+    """Return the media type of a request's body, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def bounded(
     request: Request, max_bytes: int, arrived: Callable[[int], None]
 ) -> AsyncGenerator[bytes, None]:
+    """Yield a request's body piece by piece, up to `max_bytes`.
+
+    Raises
+    ------
+    TooLarge
+        If there is more of it.
+    ClientGone
+        If the client hangs up before its end.
+    """
     too_large = TooLarge(f"the body is larger than {max_bytes} bytes", limit=max_bytes)
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > max_bytes:

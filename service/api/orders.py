@@ -94,6 +94,7 @@ def job_of(
         version=query.version,
         options=_options(query, gateway),
         image_id=query.image_id,
+        tile_px=query.tile or gateway.settings.tile_px,
         keep=query.keep and query.embedding is None and gateway.embeddings.max_bytes > 0,
         headers=headers,
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import JSONResponse, Response
 
 from service.api.formats import WRITERS, Writer, choose_format, timings_ms, write_answer
 from service.api.intake import FIELD, MEDIA_TYPES
+from service.api.jobs import IdempotencyKey, submit_job
 from service.api.orders import TimeoutHeader, deadline_of, job_of, still_open, within_quota
 from service.api.presence import while_connected
 from service.api.schemas import ProblemOut, SegmentAnswer, SegmentQuery
@@ -47,6 +48,10 @@ _PROBLEM: dict[str, Any] = {
 _STATUSES = (400, 401, 404, 406, 408, 413, 415, 422, 429, 502, 503, 504)
 EMBEDDING_ID = "Embedding-Id"
 
+PreferHeader = Annotated[
+    str, Header(alias="Prefer", description="`respond-async`: answer at once, work later.")
+]
+
 
 @router.post(
     "/segment",
@@ -69,13 +74,20 @@ async def segment(
     query: Annotated[SegmentQuery, Query()],
     gateway: GatewayOf,
     timeout_s: TimeoutHeader = None,
+    prefer: PreferHeader = "",
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Find the objects of an image.
 
     Send the image as `multipart/form-data` (field `image`), as a raw body, or as JSON
     `{"image": {"base64": "…"}}`. With `keep=true` the answer's header `Embedding-Id` names what the
     network saw; `embedding=` that id clusters it again, with other settings and without a body.
+    With `Prefer: respond-async` it becomes a job, as `POST /jobs` makes one.
     """
+    if "respond-async" in prefer.lower():
+        job = await submit_job(request, query, gateway, client_of(request), idempotency_key)
+        request.state.headers["Preference-Applied"] = "respond-async"
+        return JSONResponse(job.model_dump(mode="json"), status_code=202)
     model = query.model or gateway.settings.default_model
     request.state.log["model"] = model if model in gateway.lifecycle.model_names else "unknown"
     try:

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from service.api.auth import caller_of
 from service.api.intake import Intake
 from service.gateway import Gateway
+from service.jobs.runner import JobRunner
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -30,6 +31,14 @@ def intake_of(request: Request) -> Intake:
     if not isinstance(intake, Intake):
         raise TypeError
     return intake
+
+
+def jobs_of(request: Request) -> JobRunner:
+    """Return what keeps jobs and works them off."""
+    jobs = request.app.state.jobs
+    if not isinstance(jobs, JobRunner):
+        raise TypeError
+    return jobs
 
 
 GatewayOf = Annotated[Gateway, Depends(gateway_of)]

@@ -1,0 +1,63 @@
+"""Images in and answers out as one zip archive."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Final
+
+from service.errors import MalformedRequest, TooLarge
+from service.jobs.records import ItemResult
+
+_ENDINGS: Final = {"application/json": ".json", "image/png": ".png", "application/zip": ".zip"}
+_PROBLEM: Final = ".problem.json"
+
+
+def unzip(data: bytes, *, max_bytes: int, max_files: int) -> tuple[tuple[str, bytes], ...]:
+    """Return the files of an archive by name; folders and hidden files are left out.
+
+    Raises
+    ------
+    MalformedRequest
+        If it is no archive, holds no file, or one that cannot be read.
+    TooLarge
+        If it holds more files or, unpacked, more bytes; found out before that much is unpacked.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = [entry for entry in archive.infolist() if _is_wanted(entry.filename)]
+            if len(entries) > max_files:
+                raise TooLarge(f"the archive holds more than {max_files} images", limit=max_files)
+            files, left = [], max_bytes
+            for entry in entries:
+                with archive.open(entry) as file:
+                    content = file.read(left + 1)  # what the archive says of its size is hearsay
+                left -= len(content)
+                if left < 0:
+                    raise TooLarge(f"the images are larger than {max_bytes} bytes", limit=max_bytes)
+                files.append((entry.filename, content))
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError,
+            ValueError) as error:  # fmt: skip
+        raise MalformedRequest("the archive cannot be read") from error
+    if not files:
+        raise MalformedRequest("the archive holds no image")
+    return tuple(files)
+
+
+def zip_results(results: Iterable[ItemResult]) -> bytes:
+    """Return the answers of a job as an archive: each under the name of its image."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for result in results:
+            ending = _ENDINGS.get(result.media_type, _PROBLEM)
+            archive.writestr(result.name + ending, result.body)
+    return buffer.getvalue()
+
+
+def _is_wanted(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
+    return not (name.endswith("/") or hidden)

@@ -1,0 +1,1 @@
+"""Work that is done later: accepted, kept safe, worked off, fetched."""

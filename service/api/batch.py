@@ -1,0 +1,225 @@
+"""``POST /segment/batch``: many images in one request, each answered as soon as it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import orjson
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import StreamingResponse
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.types import Receive, Scope, Send
+
+from service.api.formats import JSON, WRITERS, Writer, write_answer
+from service.api.intake import ZIP, Intake, bounded, content_type
+from service.api.orders import TimeoutHeader, deadline_of, job_of, still_open, within_quota
+from service.api.problems import document
+from service.api.schemas import Format, SegmentQuery
+from service.api.state import GatewayOf
+from service.errors import (
+    BadParameter,
+    BodyTooSlow,
+    DiscernError,
+    MalformedRequest,
+    Overloaded,
+    UnsupportedFormat,
+)
+from service.gateway import Gateway
+from service.pipeline import Reply
+
+router = APIRouter(tags=["segment"])
+
+LINES: Final = "application/x-ndjson"
+EVENTS: Final = "text/event-stream"
+File = tuple[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What is asked of every image of one request."""
+
+    gateway: Gateway
+    query: SegmentQuery
+    timeout_s: float | None
+    request_id: str
+    writer: Writer
+
+    async def line(self, index: int, file: File) -> tuple[bytes, bool]:
+        """Return the answer to one image or its problem as JSON, and whether it is an answer."""
+        name, data = file
+        request_id = f"{self.request_id}.{index}"
+        head = {"index": index, "name": name}
+        try:
+            reply = await self._segment(data, request_id)
+        except DiscernError as error:
+            return orjson.dumps({**head, "problem": document(error, request_id)[1]}), False
+        answer = await asyncio.to_thread(write_answer, reply, self.writer)
+        return orjson.dumps({**head, "answer": orjson.Fragment(answer)}), True
+
+    async def _segment(self, data: bytes, request_id: str) -> Reply:
+        """Segment one image; while others fill the server, wait for as long as time is left."""
+        deadline = deadline_of(self.query, self.timeout_s, self.gateway)
+        job = job_of(self.query, self.gateway, request_id=request_id, deadline=deadline, headers={})
+        while True:
+            try:
+                return await self.gateway.segmenter.segment(data, job, self.writer.render)
+            except Overloaded as busy:
+                if busy.retry_after_s >= deadline.left_s():
+                    raise
+                await asyncio.sleep(busy.retry_after_s)
+
+
+@router.post(
+    "/segment/batch",
+    response_class=StreamingResponse,
+    dependencies=[Depends(within_quota)],
+    responses={
+        200: {
+            "description": "One line per image, in the order in which they finish: `index`, `name` "
+            "and either `answer` or `problem`; the last line counts `images` and `failed`.",
+            "content": {key: {"schema": {"type": "string"}} for key in (LINES, EVENTS)},
+        }
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            "image": {
+                                "type": "array",
+                                "items": {"type": "string", "format": "binary"},
+                            }
+                        },
+                    }
+                },
+                ZIP: {"schema": {"type": "string", "format": "binary"}},
+            },
+        }
+    },
+)  # fmt: skip
+async def segment_batch(
+    request: Request,
+    query: Annotated[SegmentQuery, Query()],
+    gateway: GatewayOf,
+    timeout_s: TimeoutHeader = None,
+) -> StreamingResponse:
+    """Find the objects of many images.
+
+    Send them as the files of a form, or as a zip archive (`application/zip`). Answers stream back
+    as lines of JSON, or as server-sent events if `Accept` asks for `text/event-stream`. Parameters
+    are those of `POST /segment`; the format must be one that is JSON.
+    """
+    still_open(gateway)
+    writer = WRITERS[query.format or Format.RLE]
+    if writer.media_type != JSON:
+        raise BadParameter(
+            "a batch answers in lines of JSON: choose a JSON format", parameter="format"
+        )
+    deadline_of(query, timeout_s, gateway)  # its bounds are checked before anything is read
+    with ExitStack() as stack:
+        arrived = stack.enter_context(gateway.segmenter.gate.body())
+        files = await _read(request, gateway, arrived)
+        batch = _Batch(gateway, query, timeout_s, request.state.request_id, writer)
+        framed = _event if EVENTS in request.headers.get("accept", "") else _line
+        return _Stream(
+            _answers(batch, files, framed),
+            media_type=EVENTS if framed is _event else LINES,
+            headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"},
+            held=stack.pop_all(),
+        )
+
+
+class _Stream(StreamingResponse):
+    """A stream that lets go of what it holds when it ends, even one that never began."""
+
+    def __init__(
+        self,
+        content: AsyncIterator[bytes],
+        *,
+        media_type: str,
+        headers: dict[str, str],
+        held: ExitStack,
+    ) -> None:
+        super().__init__(content, media_type=media_type, headers=headers)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._held:
+            await super().__call__(scope, receive, send)
+
+
+async def _read(
+    request: Request, gateway: Gateway, arrived: Callable[[int], None]
+) -> tuple[File, ...]:
+    settings = gateway.settings
+    kind = content_type(request)
+    intake = Intake(settings.max_job_bytes, settings.receive_s, max_files=settings.max_job_images)
+    if kind == ZIP:
+        return await intake.read_zip(request, arrived)
+    if kind != "multipart/form-data":
+        raise UnsupportedFormat(f"a batch is multipart/form-data or {ZIP}, not {kind!r}")
+    try:
+        async with asyncio.timeout(settings.receive_s):
+            return await _from_form(request, intake, arrived)
+    except TimeoutError as error:
+        raise BodyTooSlow(f"the body did not arrive within {settings.receive_s:g} s") from error
+
+
+async def _from_form(
+    request: Request, intake: Intake, arrived: Callable[[int], None]
+) -> tuple[File, ...]:
+    body = bounded(request, intake.max_bytes, arrived)
+    parser = MultiPartParser(request.headers, body, max_files=intake.max_files, max_fields=8)
+    parser.spool_max_size = intake.max_bytes + 1  # never spills to disk: the body is bounded
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise MalformedRequest(f"the form does not parse: {error.message}") from error
+    parts = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+    if not parts:
+        raise MalformedRequest("the form has no file")
+    files = tuple((part.filename or "", part.file.read()) for part in parts)
+    await form.close()
+    return files
+
+
+async def _answers(
+    batch: _Batch, files: tuple[File, ...], framed: Callable[[str, bytes], bytes]
+) -> AsyncIterator[bytes]:
+    """Work on a few images at a time, so that single requests still find room."""
+    at_once = max(1, batch.gateway.segmenter.gate.slots // 2)
+    todo: Iterator[tuple[int, File]] = enumerate(files)
+    running: set[asyncio.Task[tuple[bytes, bool]]] = set()
+    failed = 0
+    try:
+        while True:
+            for index, file in itertools.islice(todo, at_once - len(running)):
+                running.add(asyncio.create_task(batch.line(index, file)))
+            if not running:
+                break
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                line, answered = task.result()
+                failed += not answered
+                yield framed("image", line)
+    finally:
+        for task in running:
+            task.cancel()
+    yield framed("end", orjson.dumps({"images": len(files), "failed": failed}))
+
+
+def _line(_: str, data: bytes) -> bytes:
+    return data + b"\n"
+
+
+def _event(name: str, data: bytes) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"

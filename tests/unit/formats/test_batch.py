@@ -1,0 +1,110 @@
+"""Many images in one request: each answered or explained, as they finish."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.scenes import draw_scene, png_of, running_server, write_scenes_model
+
+SCENES = {f"{seed}.png": draw_scene(seed) for seed in range(5)}
+COUNTS = {name: int(labels.max()) for name, (_, labels) in SCENES.items()}
+PICTURES = {name: png_of(image) for name, (image, _) in SCENES.items()}
+AS_PNG, AS_ZIP = {"Content-Type": "image/png"}, {"Content-Type": "application/zip"}
+FORM = [("image", (name, data, "image/png")) for name, data in PICTURES.items()]
+
+
+@pytest.fixture(scope="module")
+def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
+    repository = tmp_path_factory.mktemp("repository")
+    write_scenes_model(repository)
+    with (
+        running_server(repository, max_in_flight=2, max_queue=0, max_job_images=8) as address,
+        httpx2.Client(base_url=address, timeout=60) as client,
+    ):
+        yield client
+
+
+def _lines(response: httpx2.Response) -> list[dict[str, Any]]:
+    assert response.status_code == 200, response.text
+    return [json.loads(line) for line in response.text.splitlines()]
+
+
+def _zip_of(files: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
+def _counts(lines: list[dict[str, Any]]) -> dict[str, int]:
+    return {line["name"]: len(line["answer"]["instances"]) for line in lines if "answer" in line}
+
+
+def test_every_file_of_a_form_is_answered(http: httpx2.Client) -> None:
+    *lines, end = _lines(http.post("/segment/batch", files=FORM))
+    assert _counts(lines) == COUNTS
+    assert sorted(line["index"] for line in lines) == [0, 1, 2, 3, 4]
+    assert end == {"images": 5, "failed": 0}
+
+
+def test_every_file_of_an_archive_is_answered(http: httpx2.Client) -> None:
+    *lines, end = _lines(http.post("/segment/batch", content=_zip_of(PICTURES), headers=AS_ZIP))
+    assert _counts(lines) == COUNTS
+    assert end == {"images": 5, "failed": 0}
+
+
+def test_an_image_that_fails_is_explained_and_the_others_are_answered(http: httpx2.Client) -> None:
+    form = [*FORM, ("image", ("notes.png", b"nothing", "image/png"))]
+    *lines, end = _lines(http.post("/segment/batch", files=form))
+    problems = {line["name"]: line["problem"]["code"] for line in lines if "problem" in line}
+    assert problems == {"notes.png": "unsupported-format"}
+    assert _counts(lines) == COUNTS
+    assert end == {"images": 6, "failed": 1}
+
+
+def test_events_carry_the_same_lines(http: httpx2.Client) -> None:
+    headers = {"Accept": "text/event-stream"}
+    response = http.post("/segment/batch", files=FORM[:2], headers=headers)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    events = [event.splitlines() for event in response.text.strip().split("\n\n")]
+    assert [event[0] for event in events] == ["event: image", "event: image", "event: end"]
+    assert json.loads(events[-1][1].removeprefix("data: ")) == {"images": 2, "failed": 0}
+
+
+def test_parameters_hold_for_every_image(http: httpx2.Client) -> None:
+    *lines, _ = _lines(http.post("/segment/batch?format=coco&max_instances=1", files=FORM))
+    assert [len(line["answer"]) for line in lines] == [1] * 5
+
+
+def test_answers_come_before_the_last_image_is_done(http: httpx2.Client) -> None:
+    with http.stream("POST", "/segment/batch", files=FORM) as response:
+        first = next(response.iter_lines())
+    assert "answer" in json.loads(first)
+    *lines, _ = _lines(http.post("/segment/batch", files=FORM))  # the one cut off left no trace
+    assert _counts(lines) == COUNTS
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "code"),
+    [
+        ("?format=label_png", {"files": FORM}, "bad-parameter"),
+        ("", {"content": b"x", "headers": AS_PNG}, "unsupported-format"),
+        ("", {"content": b"x", "headers": AS_ZIP}, "malformed-request"),
+        ("", {"files": FORM + FORM}, "malformed-request"),
+    ],
+    ids=["picture format", "not a batch", "no archive", "too many"],
+)  # fmt: skip
+def test_what_is_no_batch_is_refused_before_any_answer(
+    http: httpx2.Client, query: str, body: dict[str, Any], code: str
+) -> None:
+    response = http.post(f"/segment/batch{query}", **body)
+    assert response.status_code in {400, 415, 422}
+    assert response.json()["code"] == code

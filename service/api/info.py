@@ -23,6 +23,7 @@ from service.api.schemas import (
 from service.api.state import GatewayOf
 from service.backends.base import Model
 from service.errors import DiscernError
+from service.telemetry.exposition import OPENMETRICS, encode_openmetrics
 
 router = APIRouter()
 
@@ -134,6 +135,8 @@ async def model_ready(name: str, gateway: GatewayOf) -> JSONResponse:
 async def metrics(request: Request, gateway: GatewayOf) -> Response:
     """Write every metric for Prometheus, with exemplars where the scraper asks for OpenMetrics."""
     encoder, media_type = choose_encoder(request.headers.get("accept", ""))
+    if media_type.startswith(OPENMETRICS):
+        encoder = encode_openmetrics
     return Response(encoder(gateway.metrics.registry), headers={"Content-Type": media_type})
 
 

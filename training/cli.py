@@ -28,6 +28,7 @@ from training.data.dataset import CachedDataset, DataError, Dataset, FolderDatas
 from training.data.synthetic import NucleiDataset, SticksDataset
 from training.decoding import TorchNetwork, recipe_of, samples, segment
 from training.gpu_config import VARIANT, write_variants
+from training.loss_config import ConfigError
 from training.metrics.score import THRESHOLDS, Score
 from training.models.unet import UNet
 from training.repository import check_repository
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
     except (
         DataError,
-        configs.ConfigError,
+        ConfigError,
         checkpoints.CheckpointError,
         engine.NotFinite,
         export.ExportError,

@@ -1,7 +1,7 @@
 """An experiment as frozen dataclasses, read from one TOML file.
 
 Unknown keys are errors, values are checked where they are declared, and the resolved copy is saved
-beside every run. Defaults of the losses are those of the papers.
+beside every run.
 """
 
 from __future__ import annotations
@@ -14,19 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from service.domain import Method
+from training.loss_config import ConfigError, LossConfig, require
 
 Coordinates = Literal["none", "linear", "periodic"]
 DataKind = Literal["folder", "sticks", "nuclei"]
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be run: the message names the key."""
-
-
-def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - the condition is the subject
-    if not condition:
-        raise ConfigError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +51,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _require(self.kind in get_args(DataKind), f"data.kind: {self.kind!r} is not known")
-        _require(bool(self.labels), "data.labels: at least one folder is needed")
-        _require(0 <= self.min_objects <= self.max_objects, "data.min_objects: above max_objects")
+        require(self.kind in get_args(DataKind), f"data.kind: {self.kind!r} is not known")
+        require(bool(self.labels), "data.labels: at least one folder is needed")
+        require(0 <= self.min_objects <= self.max_objects, "data.min_objects: above max_objects")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +90,8 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _require(self.crop >= 32, f"augment.crop: {self.crop} is below 32")
-        _require(self.scale >= 1, f"augment.scale: {self.scale} is below 1")
+        require(self.crop >= 32, f"augment.crop: {self.crop} is below 32")
+        require(self.scale >= 1, f"augment.scale: {self.scale} is below 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,18 +126,18 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _require(len(self.widths) >= 2, "model.widths: at least two levels are needed")
-        _require(self.stem >= 1, "model.stem: must be 1 or more")
-        _require(
+        require(len(self.widths) >= 2, "model.widths: at least two levels are needed")
+        require(self.stem >= 1, "model.stem: must be 1 or more")
+        require(
             self.embedding_stride >= 1 and self.stem % self.embedding_stride == 0,
             f"model.embedding_stride: {self.embedding_stride} does not divide stem {self.stem}",
         )
-        _require(
+        require(
             self.coordinates in get_args(Coordinates),
             f"model.coordinates: {self.coordinates!r} is not known",
         )
-        _require(self.embedding_size >= 1, "model.embedding_size: must be 1 or more")
-        _require(
+        require(self.embedding_size >= 1, "model.embedding_size: must be 1 or more")
+        require(
             self.position_px == 0 or self.embedding_size >= 2,
             "model.position_px: needs an embedding of two dimensions or more",
         )
@@ -155,96 +146,6 @@ class ModelConfig:
     def size_multiple(self) -> int:
         """Height and width of an input must be multiples of this."""
         return int(self.stem * 2 ** (len(self.widths) - 1))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiscriminativeConfig:
-    """Settings of the discriminative loss; defaults are the paper's (arXiv:1708.02551).
-
-    Parameters
-    ----------
-    delta_var, delta_dist : float
-        Margins; the push hinge is on ``2 * delta_dist``.
-    alpha, beta, gamma : float
-        Weights of variance, distance and regularisation.
-    norm : int
-        1 or 2.
-    variance_reduction : str
-        ``instance``: mean of per-instance means; ``pixel``: mean over all pixels.
-    instance_reduction : str
-        ``mean`` or ``sum`` over instances, of the variance term.
-    background : str
-        ``ignore``, or ``cluster``: background pixels form one more instance.
-    push_radius_px : float
-        When above 0, only instances whose boxes come closer than this repel each other.
-    """
-
-    delta_var: float = 0.5
-    delta_dist: float = 1.5
-    alpha: float = 1.0
-    beta: float = 1.0
-    gamma: float = 0.001
-    norm: int = 2
-    variance_reduction: Literal["instance", "pixel"] = "instance"
-    instance_reduction: Literal["mean", "sum"] = "mean"
-    background: Literal["ignore", "cluster"] = "ignore"
-    push_radius_px: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Refuse margins under which clusters could not be told apart."""
-        _require(self.delta_dist > self.delta_var, "discriminative.delta_dist: not above delta_var")
-        _require(self.norm in (1, 2), f"discriminative.norm: {self.norm} is not 1 or 2")
-        for name, known in (
-            ("variance_reduction", ("instance", "pixel")),
-            ("instance_reduction", ("mean", "sum")),
-            ("background", ("ignore", "cluster")),
-        ):
-            value = getattr(self, name)
-            _require(value in known, f"discriminative.{name}: {value!r} is not one of {known}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForegroundConfig:
-    """Settings of the foreground loss.
-
-    Parameters
-    ----------
-    bce, dice : float
-        Weights of cross-entropy and Dice loss.
-    touching_weight : float
-        Extra weight of pixels that lie within 2 px of two instances.
-    edge_weight : float
-        Extra weight of pixels within 1 px of an outline: thin errors there decide the
-        overlap at strict thresholds.
-    """
-
-    bce: float = 1.0
-    dice: float = 1.0
-    touching_weight: float = 2.0
-    edge_weight: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LossConfig:
-    """What is minimised: the method's loss and the foreground loss.
-
-    Parameters
-    ----------
-    method : Method
-        Which embedding loss.
-    embedding, foreground : float
-        Weights of the two parts.
-    """
-
-    method: Method = "discriminative"
-    embedding: float = 1.0
-    foreground: float = 1.0
-    discriminative: DiscriminativeConfig = field(default_factory=DiscriminativeConfig)
-    mask: ForegroundConfig = field(default_factory=ForegroundConfig)
-
-    def __post_init__(self) -> None:
-        """Check the method."""
-        _require(self.method in get_args(Method), f"loss.method: {self.method!r} is not known")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,9 +198,9 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _require(self.batch >= 1, "optim.batch: must be 1 or more")
-        _require(self.steps >= 1, "optim.steps: must be 1 or more")
-        _require(0 <= self.ema < 1, "optim.ema: must lie in [0, 1)")
+        require(self.batch >= 1, "optim.batch: must be 1 or more")
+        require(self.steps >= 1, "optim.steps: must be 1 or more")
+        require(0 <= self.ema < 1, "optim.ema: must lie in [0, 1)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,7 +220,7 @@ class DecodeConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _require(
+        require(
             0 < self.foreground_threshold < 1, "decode.foreground_threshold: must lie in (0, 1)"
         )
 
@@ -347,6 +248,14 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
+
+    def __post_init__(self) -> None:
+        """Check what spans several tables."""
+        if self.loss.method == "spatial":
+            require(
+                self.model.embedding_size == 2 and self.model.position_px == 0,
+                "model.embedding_size: spatial needs 2, its offsets, and position_px 0",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Give the configuration as plain values, for JSON."""
@@ -379,7 +288,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     raw = tomllib.loads(path.read_text())
     for item in overrides:
         key, separator, text = item.partition("=")
-        _require(bool(separator), f"override {item!r}: must read key=value")
+        require(bool(separator), f"override {item!r}: must read key=value")
         *parents, last = key.strip().split(".")
         node = raw
         for part in parents:
@@ -398,7 +307,7 @@ def _literal(text: str) -> Any:
 def _build(kind: type[Any], raw: Mapping[str, Any], path: str) -> Any:
     hints = typing.get_type_hints(kind)
     unknown = sorted(set(raw) - set(hints))
-    _require(not unknown, f"unknown key {path}{unknown[0] if unknown else ''}")
+    require(not unknown, f"unknown key {path}{unknown[0] if unknown else ''}")
     values = {name: _convert(hints[name], value, f"{path}{name}") for name, value in raw.items()}
     try:
         return kind(**values)
@@ -408,15 +317,15 @@ def _build(kind: type[Any], raw: Mapping[str, Any], path: str) -> Any:
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
-        _require(isinstance(value, Mapping), f"{path}: must be a table")
+        require(isinstance(value, Mapping), f"{path}: must be a table")
         return _build(typing.cast(type[Any], hint), value, f"{path}.")
     origin = typing.get_origin(hint)
     if origin is tuple:
-        _require(isinstance(value, (list, tuple)), f"{path}: must be a list")
+        require(isinstance(value, (list, tuple)), f"{path}: must be a list")
         return tuple(_convert(get_args(hint)[0], item, path) for item in value)
     if origin is None and isinstance(hint, type):
         if hint is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         fits = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
-        _require(fits, f"{path}: {value!r} is not of type {hint.__name__}")
+        require(fits, f"{path}: {value!r} is not of type {hint.__name__}")
     return value

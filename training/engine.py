@@ -42,7 +42,7 @@ class Reporter(Protocol):
 def build_model(config: Config) -> UNet:
     """Build the network with weights that follow from the seed."""
     torch.manual_seed(config.seed)
-    return UNet(config.model)
+    return UNet(config.model, method=config.loss.method)
 
 
 def train(
@@ -158,7 +158,8 @@ def _step(
         images, labels = batch_at(dataset, config, step, calm=calm)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.optim.bfloat16):
             outputs = model(images)
-        terms = losses(outputs, Targets(labels), config.loss)
+        generator = torch.Generator().manual_seed(config.seed + step)
+        terms = losses(outputs, Targets(labels), config.loss, generator)
         if not torch.isfinite(terms["total"]):
             path = folder / "not-finite.pt"
             torch.save({"images": images, "labels": labels, "step": state.step}, path)

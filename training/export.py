@@ -127,7 +127,7 @@ def export(model: UNet, config: Config, repository: Path, *, card: str) -> Path:
     folder = repository / config.name
     (folder / "1").mkdir(parents=True, exist_ok=True)
     (folder / "1" / "model.onnx").write_bytes(data)
-    (folder / "config.pbtxt").write_text(write_config(config.name, recipe))
+    (folder / "config.pbtxt").write_text(write_config(config.name, recipe, session))
     (folder / "golden.png").write_bytes(base64.b64decode(golden.image_png_base64))
     answer = json.dumps({"instances": golden.instances}, indent=1, sort_keys=True)
     (folder / "golden.json").write_text(answer + "\n")
@@ -177,21 +177,21 @@ def check_parity(network: ServedNetwork, session: Any, *, multiple: int) -> None
             _compare(network, session, image)
 
 
-def write_config(name: str, recipe: Recipe) -> str:
+def write_config(name: str, recipe: Recipe, session: Any) -> str:
     """Write ``config.pbtxt`` as the production image of Triton reads it."""
     config = model_config_pb2.ModelConfig(
         name=name, backend="onnxruntime", max_batch_size=MAX_BATCH
     )
     image = config.input.add(name=signature.IMAGE, data_type=model_config_pb2.TYPE_UINT8)
     image.dims.extend([-1, -1, 3])
-    channels = {
-        signature.EMBEDDING: recipe.embedding_size,
-        signature.FOREGROUND: len(recipe.classes),
-    }
+    # Triton refuses a network whose fixed sizes the configuration leaves open.
+    maps = {output.name: output.shape[1] for output in session.get_outputs()}
     for spec in signature.OUTPUTS[recipe.method]:
         tensor = config.output.add(name=spec.name, data_type=model_config_pb2.TYPE_FP16)
-        tensor.dims.extend([channels.get(spec.name, -1), -1, -1])
+        tensor.dims.extend([maps[spec.name], -1, -1])
     config.instance_group.add(kind=model_config_pb2.ModelInstanceGroup.KIND_AUTO, count=1)
+    # The version before the newest stays: calls on their way to it are answered after a reload.
+    config.version_policy.latest.num_versions = 2
     # No preferred size and no delay: a lone request does not wait for company.
     policy = config.dynamic_batching.default_queue_policy
     policy.default_timeout_microseconds = _QUEUE_TIMEOUT_US

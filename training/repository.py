@@ -135,12 +135,21 @@ def _network_problems(folder: Path, config: Any, recipe: Recipe) -> Iterator[str
         nodes = (*session.get_inputs(), *session.get_outputs())
         found = {n.name: (ONNX_DTYPES.get(n.type, n.type), len(n.shape)) for n in nodes}
         yield from _tensor_problems(where, found, recipe)
-        names = {tensor.name for tensor in config.output}
-        if extra := names - {node.name for node in session.get_outputs()}:
-            yield f"config.pbtxt: the network has no output {', '.join(sorted(extra))}"
+        yield from _size_problems(config, session.get_outputs())
     digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in versions}
     if versions and recipe.network_sha256 not in digests:
         yield "the recipe's network_sha256 is that of no version here"
+
+
+def _size_problems(config: Any, outputs: list[Any]) -> Iterator[str]:
+    shapes = {node.name: node.shape for node in outputs}
+    for tensor in config.output:
+        if tensor.name not in shapes:
+            yield f"config.pbtxt: the network has no output {tensor.name!r}"
+            continue
+        sizes = [size if isinstance(size, int) else -1 for size in shapes[tensor.name][1:]]
+        if list(tensor.dims) != sizes:
+            yield f"config.pbtxt: {tensor.name} has dims {list(tensor.dims)}, the network {sizes}"
 
 
 def _golden_problems(folder: Path, recipe: Recipe) -> Iterator[str]:

@@ -90,3 +90,30 @@ def _number(image: Tensor, ids: Tensor) -> tuple[Tensor, int]:
     rank = torch.arange(keys.numel(), device=keys.device) - first[owner]
     most = int(per_image.max())
     return (owner * most + rank)[inverse], most
+
+
+def sample(groups: Tensor, per_group: int, generator: torch.Generator) -> Tensor:
+    """Draw up to `per_group` members of every group, without a loop over groups.
+
+    Parameters
+    ----------
+    groups : (P,) int64
+        Group of each member.
+    per_group : int
+        Most members to draw from one group.
+    generator : Generator
+        Source of chance.
+
+    Returns
+    -------
+    (S,) int64
+        Positions into `groups`, ordered by group.
+    """
+    keys = torch.rand(groups.shape, generator=generator).to(groups.device)
+    order = torch.argsort(keys)
+    order = order[torch.argsort(groups[order], stable=True)]
+    ordered = groups[order]
+    _, counts = torch.unique_consecutive(ordered, return_counts=True)
+    first = (counts.cumsum(0) - counts).repeat_interleave(counts)
+    rank = torch.arange(ordered.numel(), device=groups.device) - first
+    return order[rank < per_group]

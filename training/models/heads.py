@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from service import signature
+from service.domain import Method
 from training.models.normalise import pixel_index
 
 
@@ -40,6 +44,28 @@ class Head(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, inputs, h, w) to float32 (N, outputs, h * upscale, w * upscale)."""
         return functional.pixel_shuffle(self.project(self.block(features)).float(), self.upscale)
+
+
+THRESHOLDS = 4
+"""Seed maps of `metric_learning`: one per similarity at which masks are grown."""
+
+FIRST_SIGMA = 0.4
+"""Where `spatial` starts: ``exp(10 * 0.4)`` on squared offsets reaches a radius of 7 px in units
+of 64 px, about that of a nucleus."""
+
+
+def extra_heads(method: Method, *, inputs: int, classes: int, upscale: int) -> nn.ModuleDict:
+    """Build the heads that a method needs beyond embedding and foreground, by tensor name."""
+    heads = nn.ModuleDict()
+    if method == "metric_learning":
+        heads[signature.SEEDINESS] = Head(inputs, THRESHOLDS, upscale=upscale)
+    if method == "spatial":
+        heads[signature.SEEDINESS] = Head(inputs, classes, upscale=upscale)
+        sigma = Head(inputs, 2, upscale=upscale)
+        nn.init.zeros_(sigma.project.weight)
+        nn.init.constant_(cast(Tensor, sigma.project.bias), FIRST_SIGMA)
+        heads[signature.SIGMA] = sigma
+    return heads
 
 
 def add_position(embedding: Tensor, *, position_px: float, stride: int) -> Tensor:

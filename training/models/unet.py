@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from service import signature
+from service.domain import Method
 from training.config import ModelConfig
-from training.models.heads import Head, add_position, conv_block
+from training.models.heads import Head, add_position, conv_block, extra_heads
 from training.models.normalise import CHANNELS, Normalise, with_coordinates
 
 
@@ -19,13 +20,18 @@ class UNet(nn.Module):
     ----------
     config : ModelConfig
         Widths, stem, embedding.
+    method : Method
+        Decides which outputs there are beyond embedding and foreground.
     classes : int
         Foreground maps.
     """
 
-    def __init__(self, config: ModelConfig, *, classes: int = 1) -> None:
+    def __init__(
+        self, config: ModelConfig, *, method: Method = "discriminative", classes: int = 1
+    ) -> None:
         super().__init__()
         self.config = config
+        self.method = method
         widths = config.widths
         channels = (3 + CHANNELS[config.coordinates]) * config.stem**2
         self.normalise = Normalise()
@@ -41,6 +47,12 @@ class UNet(nn.Module):
             widths[0], config.embedding_size, upscale=config.stem // config.embedding_stride
         )
         self.foreground = Head(widths[0], classes, upscale=config.stem)
+        self.extras = extra_heads(
+            method,
+            inputs=widths[0],
+            classes=classes,
+            upscale=config.stem // config.embedding_stride,
+        )
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Run the network.
@@ -53,7 +65,8 @@ class UNet(nn.Module):
         Returns
         -------
         dict
-            ``embedding`` (N, E, h, w) and ``foreground`` (N, C, H, W) logits, float32.
+            ``embedding`` (N, E, h, w), ``foreground`` (N, C, H, W) logits and what the method
+            adds (`service.signature`), float32.
         """
         features = self._trunk(image)
         embedding = self.embedding(features)
@@ -63,7 +76,10 @@ class UNet(nn.Module):
                 position_px=self.config.position_px,
                 stride=self.config.embedding_stride,
             )
-        return {signature.EMBEDDING: embedding, signature.FOREGROUND: self.foreground(features)}
+        if self.method == "spatial":
+            embedding = torch.tanh(embedding)
+        outputs = {signature.EMBEDDING: embedding, signature.FOREGROUND: self.foreground(features)}
+        return outputs | {name: head(features) for name, head in self.extras.items()}
 
     def _trunk(self, image: Tensor) -> Tensor:
         x = with_coordinates(self.normalise(image), self.config.coordinates)

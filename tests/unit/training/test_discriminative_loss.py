@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from training.config import ConfigError, DiscriminativeConfig
+from training.loss_config import ConfigError, DiscriminativeConfig
 from training.losses.discriminative import discriminative_loss
 
 PAPER = DiscriminativeConfig()
@@ -252,7 +252,7 @@ def test_free_vectors_converge_so_that_nearest_means_recover_every_pixel(dimensi
 PEAK = """
 import resource
 import torch
-from training.config import DiscriminativeConfig
+from training.loss_config import DiscriminativeConfig
 from training.losses.discriminative import discriminative_loss
 
 def peak():

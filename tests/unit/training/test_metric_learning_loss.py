@@ -1,0 +1,74 @@
+"""Deep metric learning against METHODS' worked numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from training.loss_config import MetricLearningConfig
+from training.losses.metric_learning import metric_learning_loss
+
+
+def terms(
+    points: list[float], ids: list[int], seeds: Tensor | None = None, **changes: Any
+) -> dict[str, Tensor]:
+    embedding = torch.tensor(points, dtype=torch.float64).view(1, 1, 1, -1)
+    if seeds is None:
+        seeds = torch.zeros(1, 4, 1, len(points), dtype=torch.float64)
+    return metric_learning_loss(
+        embedding,
+        seeds,
+        torch.tensor(ids).view(1, 1, -1),
+        MetricLearningConfig(**changes),
+        torch.Generator().manual_seed(0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"weights": "uniform"}, 0.4762289049),
+        ({"weights": "uniform", "diagonal": True}, 0.3174859365),
+        ({}, 0.4474517845),
+        ({"diagonal": True}, 0.2796573653),
+    ],
+)
+def test_worked_examples_have_their_values(changes: dict[str, Any], expected: float) -> None:
+    pairs = terms([0, 1, 2], [1, 1, 2], **changes)["pairs"].item()
+    assert pairs == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_seed_is_good_where_its_mask_meets_its_instance() -> None:
+    # Around 0 every radius takes in the first instance alone; around 1.2 the widest one, 1.395,
+    # takes in everything: 2 pixels of its own against 6.
+    points, ids = [0, 0, 0, 0, 1.2, 1.2], [1, 1, 1, 1, 2, 2]
+    good = torch.full((1, 4, 1, 6), 40.0, dtype=torch.float64)
+    good[0, 0] = -40
+    assert terms(points, ids, good)["seeds"].item() > 1
+    good[0, 0] = torch.tensor([40.0, 40, 40, 40, -40, -40], dtype=torch.float64)
+    assert terms(points, ids, good)["seeds"].item() == pytest.approx(0, abs=1e-9)
+
+
+def test_coincident_vectors_of_two_instances_cost_a_finite_amount() -> None:
+    assert terms([0, 0], [1, 2])["pairs"].item() == pytest.approx(14.5087, abs=0.02)
+
+
+@pytest.mark.parametrize("ids", [[0, 0, -1], [0, 5, 0]])
+def test_too_few_pixels_give_finite_gradients(ids: list[int]) -> None:
+    embedding = torch.randn(1, 2, 1, 3, requires_grad=True)
+    seeds = torch.randn(1, 4, 1, 3, requires_grad=True)
+    loss = metric_learning_loss(
+        embedding,
+        seeds,
+        torch.tensor(ids).view(1, 1, 3),
+        MetricLearningConfig(),
+        torch.Generator().manual_seed(0),
+    )["total"]
+    torch.autograd.backward([loss])
+    assert embedding.grad is not None
+    assert seeds.grad is not None
+    assert embedding.grad.isfinite().all()
+    assert seeds.grad.isfinite().all()

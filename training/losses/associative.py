@@ -1,0 +1,91 @@
+"""Associative embedding: tags of one instance agree, reference tags of different ones differ.
+
+Newell, Huang, Deng 2017 (arXiv:1611.05424). Axes as in `training.losses.segments`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from training.loss_config import AssociativeConfig
+from training.losses.segments import Segments, sample, segment
+
+
+def associative_loss(
+    tags: Tensor, labels: Tensor, config: AssociativeConfig, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Compute pull, push and their weighted sum.
+
+    Parameters
+    ----------
+    tags : (B, D, H, W) float
+        Tag maps; D is 1 in the paper.
+    labels : (B, H, W) int64
+        0 background, positive ids, negative: ignore.
+    config : AssociativeConfig
+        ``mode`` selects the form: ``reference`` as in the authors' code, ``paper`` as reported for
+        the paper, ``pairwise`` over sampled pixels.
+    generator : Generator
+        Draws the pixels of the pairwise form.
+
+    Returns
+    -------
+    dict of str to 0-d tensor
+        ``pull``, ``push`` (unweighted) and ``total``.
+
+    Notes
+    -----
+    Averaged over images that contain an instance. The push saturates: equal tags have no gradient,
+    so tags must start out different. With one instance the push of ``reference`` is 0.
+    """
+    segments = segment(tags, labels)
+    if config.mode == "pairwise":
+        pull, push = _pairwise(segments, config, generator)
+    else:
+        pull, push = _by_reference(segments, config)
+    images = segments.valid.any(1).sum().clamp_min(1)
+    terms = {"pull": pull.sum() / images, "push": push.sum() / images}
+    attached = 0.0 * tags.sum() if segments.index.numel() == 0 else 0.0
+    terms["total"] = config.pull * terms["pull"] + config.push * terms["push"] + attached
+    return terms
+
+
+def _by_reference(segments: Segments, config: AssociativeConfig) -> tuple[Tensor, Tensor]:
+    """Give (B,) pull and push of references, the mean tags."""
+    references = segments.mean(segments.pixels)  # (B, C, D)
+    gap = (segments.pixels - segments.spread(references)).square()
+    valid = segments.valid
+    count = valid.sum(1).to(gap.dtype)
+    between = (references[:, :, None] - references[:, None]).square().sum(3)  # (B, C, C)
+    pairs = (valid[:, :, None] & valid[:, None]).to(gap.dtype)
+    if config.mode == "paper":
+        pull = segments.total(gap.sum(1)).sum(1) / count.clamp_min(1)
+        near = torch.exp(-between / (2 * config.sigma**2)) * pairs
+        return pull, near.sum((1, 2)) / count.square().clamp_min(1)
+    pull = segments.mean(gap.mean(1)).sum(1) / count.clamp_min(1)
+    pairs = pairs * (1 - torch.eye(pairs.shape[1], dtype=gap.dtype, device=gap.device))
+    near = torch.exp(-between) * pairs
+    return pull, 0.5 * near.sum((1, 2)) / pairs.sum((1, 2)).clamp_min(1)
+
+
+def _pairwise(
+    segments: Segments, config: AssociativeConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Give (B,) pull and push of sampled pixels, each divided by its number of pairs."""
+    chosen = sample(segments.index, config.samples, generator)
+    pixels, index = segments.pixels[chosen], segments.index[chosen]
+    batch, most = segments.counts.shape
+    image = torch.div(index, most, rounding_mode="floor")
+    same_image = image[:, None] == image[None]
+    same = index[:, None] == index[None]
+    between = (pixels[:, None] - pixels[None]).square().sum(2)
+    near = torch.exp(-between / (2 * config.sigma**2))
+
+    def per_image(values: Tensor, where: Tensor) -> Tensor:
+        rows = torch.where(where, values, 0).sum(1)
+        sums = rows.new_zeros(batch).index_add(0, image, rows)
+        pairs = rows.new_zeros(batch).index_add(0, image, where.sum(1).to(rows.dtype))
+        return sums / pairs.clamp_min(1)
+
+    return per_image(between, same), per_image(near, same_image & ~same)

@@ -1,0 +1,124 @@
+"""Deep metric learning: pairs of sampled pixels, and seeds that say which of them grow well.
+
+Fathi et al. 2017 (arXiv:1703.10277). Axes: S sampled pixels, T thresholds, others as in
+`training.losses.segments`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.loss_config import MetricLearningConfig
+from training.losses.segments import Segments, sample, segment
+
+TAUS: tuple[float, ...] = (0.25, 0.5, 0.75, 0.9)
+"""Similarities at which masks are grown."""
+
+_NEAREST = 1e-6
+"""Squared distances are not taken to be smaller: the logarithm of no distance is infinite."""
+
+
+def metric_learning_loss(
+    embedding: Tensor,
+    seediness: Tensor,
+    labels: Tensor,
+    config: MetricLearningConfig,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Compute the pair loss, the seed loss and their weighted sum.
+
+    Parameters
+    ----------
+    embedding : (B, D, H, W) float
+        Pixel vectors.
+    seediness : (B, T, H, W) float
+        Logits of being a good seed, one map per threshold of `TAUS`.
+    labels : (B, H, W) int64
+        0 background, positive ids, negative: ignore.
+    config : MetricLearningConfig
+        Samples per instance and weights.
+    generator : Generator
+        Draws the pixels.
+
+    Returns
+    -------
+    dict of str to 0-d tensor
+        ``pairs``, ``seeds`` (unweighted) and ``total``.
+
+    Notes
+    -----
+    The paper divides by the number of samples and also makes the weights sum to 1; only the latter
+    is kept, so that the value does not depend on how many are drawn. The seed weight is constant
+    here, at the paper's final value, where the paper raises it gradually.
+    """
+    segments = segment(embedding, labels)
+    if segments.index.numel() == 0:
+        zero = 0.0 * (embedding.sum() + seediness.sum())
+        return {"pairs": zero, "seeds": zero, "total": zero}
+    chosen = sample(segments.index, config.samples, generator)
+    pairs = _pair_loss(segments, chosen, config)
+    seeds = _seed_loss(segments, chosen, embedding, seediness)
+    return {"pairs": pairs, "seeds": seeds, "total": pairs + config.seed_weight * seeds}
+
+
+def _pair_loss(segments: Segments, chosen: Tensor, config: MetricLearningConfig) -> Tensor:
+    pixels, index = segments.pixels[chosen], segments.index[chosen]
+    batch, most = segments.counts.shape
+    image = torch.div(index, most, rounding_mode="floor")
+    between = (pixels[:, None] - pixels[None]).square().sum(2).clamp_min(_NEAREST)
+    same = index[:, None] == index[None]
+    alike = math.log(2) - functional.softplus(between)
+    unlike = torch.log1p(-torch.exp(-between)) - torch.log1p(torch.exp(-between))
+    weight = (image[:, None] == image[None]).to(between.dtype)
+    if config.weights == "balanced":
+        drawn = torch.bincount(index, minlength=batch * most)[index].to(between.dtype)
+        weight = weight / (drawn[:, None] * drawn[None])
+    if not config.diagonal:
+        weight = weight * (1 - torch.eye(len(index), dtype=weight.dtype, device=weight.device))
+    rows = (weight * torch.where(same, -alike, -unlike)).sum(1)
+    sums = rows.new_zeros(batch).index_add(0, image, rows)
+    weights = rows.new_zeros(batch).index_add(0, image, weight.sum(1))
+    # An image with a single sampled pixel has no pair; it must not divide by zero.
+    return (sums / weights.clamp_min(1e-12)).sum() / segments.valid.any(1).sum()
+
+
+def _seed_loss(segments: Segments, chosen: Tensor, embedding: Tensor, seediness: Tensor) -> Tensor:
+    logits = seediness.permute(0, 2, 3, 1).reshape(-1, seediness.shape[1])
+    with torch.no_grad():
+        target = _grows_well(segments, chosen, embedding)
+    return functional.binary_cross_entropy_with_logits(
+        logits[segments.flat[chosen]], target.to(logits.dtype)
+    )
+
+
+def _grows_well(segments: Segments, chosen: Tensor, embedding: Tensor) -> Tensor:
+    """Tell for every sampled pixel and threshold whether its mask meets its instance, (S, T).
+
+    The mask of a pixel holds the pixels of its image that are similar enough; it meets the
+    instance when their intersection over union is above one half. Ignored pixels and background
+    count as mask when they are similar: a good seed does not grow into them.
+    """
+    radii = embedding.new_tensor([math.log(2 / tau - 1) for tau in TAUS])
+    per_image = embedding[0, 0].numel()
+    sizes = segments.counts.flatten()
+    rows = []
+    flat = embedding.permute(0, 2, 3, 1).reshape(-1, embedding.shape[1])
+    owner = torch.zeros(flat.shape[0], dtype=torch.int64, device=flat.device) - 1
+    owner[segments.flat] = segments.index
+    # In chunks: the distances of all samples to all pixels would not fit into memory.
+    for start_at in range(0, len(chosen), 64):
+        chunk = chosen[start_at : start_at + 64]
+        image = torch.div(segments.flat[chunk], per_image, rounding_mode="floor")
+        start = image * per_image
+        window = start[:, None] + torch.arange(per_image, device=flat.device)[None]
+        between = (flat[window] - segments.pixels[chunk][:, None]).square().sum(2)  # (S, HW)
+        own = owner[window] == segments.index[chunk][:, None]
+        grown = between[:, None] <= radii[None, :, None]  # (S, T, HW)
+        shared = (grown & own[:, None]).sum(2)
+        union = grown.sum(2) + sizes[segments.index[chunk]][:, None] - shared
+        rows.append(shared > 0.5 * union)
+    return torch.cat(rows)

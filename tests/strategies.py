@@ -61,8 +61,10 @@ def consecutive(labels: npt.NDArray[np.integer[Any]]) -> LabelImage:
 def centres(count: int, size: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Return `count` points of `size` dimensions, at least ``2 * DELTA_DIST`` apart."""
     gap = 2.0 * DELTA_DIST * 1.001
-    side = int(np.ceil(count ** (1.0 / size)))
-    cells = np.stack(np.unravel_index(np.arange(count), (side,) * size), axis=1)
+    axes = min(size, 16)
+    side = int(np.ceil(count ** (1.0 / axes)))
+    cells = np.zeros((count, size))
+    cells[:, :axes] = np.stack(np.unravel_index(np.arange(count), (side,) * axes), axis=1)
     turn, _ = np.linalg.qr(rng.normal(size=(size, size)))
     return np.asarray((cells * gap) @ turn + rng.normal(size=size) * 3.0)
 

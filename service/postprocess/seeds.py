@@ -131,7 +131,10 @@ def lead(samples: Float32, grid: Int32, radius2: np.float32) -> tuple[Float32, I
                 if sorted_count > 0:
                     found = spans(lookup, vector, np.float32(2.0) * radius, runs)
                 for r in range(found):
+                    measure(lookup.vectors, vector, runs[r, 0], runs[r, 1], work)
                     for at in range(runs[r, 0], runs[r, 1]):
+                        if work[at] > np.float32(4.0) * radius2:
+                            continue
                         k = lookup.names[at]
                         d2 = _gap2(centres, k, vector)
                         if d2 <= best2:

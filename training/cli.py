@@ -404,9 +404,13 @@ class _RunReport:
         if elapsed < 10:
             return
         means = {name: value / self._count for name, value in self._sums.items()}
+        parts = [
+            f"{name.removeprefix('embedding/')} {value:.3f}"
+            for name, value in means.items()
+            if name.startswith("embedding/") and name != "embedding/total"
+        ]
         text = (
-            f"step {state.step}  loss {means['total']:.3f} = "
-            f"pull {means['embedding/variance']:.3f}, push {means['embedding/distance']:.3f}, "
+            f"step {state.step}  loss {means['total']:.3f}: {', '.join(parts)}, "
             f"mask {means['foreground/total']:.3f}  {elapsed / self._count:.2f} s/step{self._ap}"
         )
         self._progress.update(self._task, completed=fraction, description=text)

@@ -161,7 +161,7 @@ def test_images_of_different_size_are_refused() -> None:
         overlap(TRUE, PRED[:2])
 
 
-CUT = np.kron(np.array([[1, 2, 1]], np.int32), np.ones((10, 10), np.int32))
+CUT: Labels = np.repeat(np.repeat([[1, 2, 1]], 10, axis=0), 10, axis=1).astype(np.int32)
 
 
 @pytest.mark.parametrize(

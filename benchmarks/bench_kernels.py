@@ -1,0 +1,359 @@
+"""Time clustering and mask encoding beside what others use, in one run on the same data.
+
+``python -m benchmarks.bench_kernels`` prints its tables and writes them into docs/BENCHMARKS.md;
+``--quick`` leaves out the slow contenders and writes nothing. Contenders take turns; each number is
+the quickest turn in CPU time of the thread, which other processes on the machine disturb least.
+Throughput of threads is wall time.
+
+Axes: E embedding, H W image, K instances.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco
+from scipy.spatial import cKDTree
+from sklearn.cluster import HDBSCAN, MeanShift
+from sklearn.metrics import adjusted_rand_score
+
+from service.masks.polygon import polygons_of_labels
+from service.masks.rle import encode_labels
+from service.postprocess.clustering import cluster
+
+BANDWIDTH = 1.5
+MIN_PIXELS = 10
+PAGE = Path("docs/BENCHMARKS.md")
+BEGIN, END = "<!-- kernels: begin -->", "<!-- kernels: end -->"
+COMMAND = "python -m benchmarks.bench_kernels"
+
+Call = Callable[[], Any]
+
+
+class Map(NamedTuple):
+    """An embedding, its foreground and its answer."""
+
+    embedding: npt.NDArray[Any]
+    foreground: npt.NDArray[np.bool_]
+    labels: npt.NDArray[np.int32]
+
+
+def draw_labels(height: int, width: int, count: int) -> npt.NDArray[np.int32]:
+    """Cover half of an image with `count` touching discs."""
+    rng = np.random.default_rng(count)
+    points = rng.uniform(size=(count, 2)) * [height, width]
+    y, x = np.mgrid[:height, :width]
+    places = np.stack([y.ravel(), x.ravel()], axis=1)
+    gaps, owners = cKDTree(points).query(places, workers=1)
+    radius = 1.1 * np.sqrt(height * width * 0.5 / count / np.pi)
+    labels = np.where(gaps <= radius, owners + 1, 0).reshape(height, width)
+    names = np.unique(labels, return_inverse=True)[1]
+    return names.reshape(height, width).astype(np.int32)
+
+
+def draw_map(side: int, size: int, count: int, noise: float, dtype: str = "float32") -> Map:
+    """Give discs centres at the paper's margin (3.0 apart, its neighbours exactly) and noise."""
+    rng = np.random.default_rng(0)
+    labels = draw_labels(side, side, count)
+    lattice = int(np.ceil(count ** (1.0 / size)))
+    cells = np.stack(np.unravel_index(rng.permutation(lattice**size)[:count], (lattice,) * size))
+    turn, _ = np.linalg.qr(rng.normal(size=(size, size)))
+    places = np.concatenate((np.zeros((size, 1)), turn @ (cells * 3.0)), axis=1)
+    block = rng.normal(scale=noise, size=(size, min(side, 512), min(side, 512)))
+    repeats = (1, -(-side // block.shape[1]), -(-side // block.shape[2]))
+    embedding = np.tile(block.astype(np.float32), repeats)[:, :side, :side]
+    for e in range(size):
+        embedding[e] += places[e].astype(np.float32)[labels]
+    return Map(embedding.astype(dtype), labels > 0, labels)
+
+
+def run_cluster(data: Map) -> npt.NDArray[np.int32]:
+    """Cluster a map as the gateway would."""
+    return cluster(data.embedding, data.foreground, bandwidth=BANDWIDTH, min_pixels=MIN_PIXELS)
+
+
+def agreement(data: Map, found: npt.NDArray[np.int32]) -> float:
+    """Return the adjusted Rand index over the foreground."""
+    return float(adjusted_rand_score(data.labels[data.foreground], found[data.foreground]))
+
+
+def quickest(calls: Sequence[Call], turns: int) -> list[float]:
+    """Return the least CPU milliseconds of each call; they take turns."""
+    best = [float("inf")] * len(calls)
+    for _ in range(turns):
+        for i, call in enumerate(calls):
+            begin = time.thread_time()
+            call()
+            best[i] = min(best[i], (time.thread_time() - begin) * 1e3)
+    return best
+
+
+def paper_loop(data: Map) -> npt.NDArray[np.int32]:
+    """Follow arXiv:1708.02551 section 3.2 with arrays: shift one pixel's ball, label it, go on."""
+    vectors = data.embedding[:, data.foreground].T.astype(np.float32)
+    owners = np.zeros(len(vectors), np.int32)
+    rng = np.random.default_rng(0)
+    count = 0
+    while (free := np.flatnonzero(owners == 0)).size:
+        open_vectors = vectors[free]
+        mean = open_vectors[rng.integers(free.size)]
+        for _ in range(100):
+            ball = ((open_vectors - mean) ** 2).sum(axis=1) < BANDWIDTH**2
+            moved = open_vectors[ball].mean(axis=0)
+            rests = np.linalg.norm(moved - mean) < 1e-4
+            mean = moved
+            if rests:
+                break
+        count += 1
+        owners[free[ball]] = count
+    labels = np.zeros(data.foreground.shape, np.int32)
+    labels[data.foreground] = owners
+    return labels
+
+
+def mean_shift(data: Map) -> npt.NDArray[np.int32]:
+    """Cluster with scikit-learn's mean shift, bins as seeds."""
+    fitted = MeanShift(bandwidth=BANDWIDTH, bin_seeding=True).fit(
+        data.embedding[:, data.foreground].T
+    )
+    labels = np.zeros(data.foreground.shape, np.int32)
+    labels[data.foreground] = fitted.labels_ + 1
+    return labels
+
+
+def hdbscan(data: Map) -> npt.NDArray[np.int32]:
+    """Cluster with scikit-learn's HDBSCAN."""
+    fitted = HDBSCAN(min_cluster_size=MIN_PIXELS, copy=True).fit(
+        data.embedding[:, data.foreground].T
+    )
+    labels = np.zeros(data.foreground.shape, np.int32)
+    labels[data.foreground] = fitted.labels_ + 1
+    return labels
+
+
+def per_mask(labels: npt.NDArray[np.int32]) -> list[Any]:
+    """Encode one mask at a time with pycocotools."""
+    return [
+        coco.encode(np.asfortranarray(labels == k, dtype=np.uint8))
+        for k in range(1, int(labels.max()) + 1)
+    ]
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def reads(turns: int, cases: Sequence[tuple[int, int, int, float, str]]) -> str:
+    """Compare clustering with one plain read of the float32 embedding, over many maps."""
+    rows = []
+    for side, size, count, noise, dtype in cases:
+        data = draw_map(side, size, count, noise, dtype)
+        wide = data.embedding.astype(np.float32)
+        found = run_cluster(data)
+        rounds = max(3, turns * 512 * 512 * 8 // (side * side * size))
+        read, ours = quickest([wide.sum, lambda data=data: run_cluster(data)], rounds)
+        rows.append(
+            [
+                f"{side}", f"{size}", f"{count}", f"{noise}", dtype, f"{read:.2f}", f"{ours:.2f}",
+                f"**{ours / read:.2f}**", f"{ours * 1e6 / side**2:.1f}",
+                f"{found.max()}", f"{agreement(data, found):.5f}",
+            ]
+        )  # fmt: skip
+        print(rows[-1], flush=True)
+    header = [
+        "side", "E", "K", "noise", "dtype", "read ms", "cluster ms", "ratio", "ns a pixel",
+        "found", "ARI to truth",
+    ]  # fmt: skip
+    return table(header, rows)
+
+
+def contenders(side: int, turns: int) -> str:
+    """Compare clustering with what others use."""
+    data = draw_map(side, 8, 30, 0.15)
+    [ours] = quickest([lambda: run_cluster(data)], turns)
+    reference = run_cluster(data)
+    rows = [["ours", f"{ours:.2f}", "1", f"{agreement(data, reference):.5f}", "1"]]
+    for name, call in (
+        ("NumPy, the paper's loop", paper_loop),
+        ("scikit-learn HDBSCAN", hdbscan),
+        ("scikit-learn MeanShift, bin_seeding", mean_shift),
+    ):
+        found: list[npt.NDArray[np.int32]] = []
+        [spent] = quickest([lambda call=call, found=found: found.append(call(data))], 1)
+        same = adjusted_rand_score(reference[data.foreground], found[0][data.foreground])
+        rows.append(
+            [name, f"{spent:.0f}", f"{spent / ours:,.0f}", f"{agreement(data, found[0]):.5f}",
+             f"{same:.5f}"]
+        )  # fmt: skip
+        print(rows[-1], flush=True)
+    return table(["", "ms", "times ours", "ARI to truth", "ARI to ours"], rows)
+
+
+def encoding(cases: Sequence[tuple[int, int, int]], turns: int) -> str:
+    """Compare one pass over the labels with pycocotools mask by mask."""
+    rows = []
+    for height, width, count in cases:
+        labels = draw_labels(height, width, count)
+        [theirs] = quickest([lambda labels=labels: per_mask(labels)], 1)
+        read, ours, outlines = quickest(
+            [labels.sum, lambda labels=labels: encode_labels(labels),
+             lambda labels=labels: polygons_of_labels(labels)],
+            turns,
+        )  # fmt: skip
+        rows.append(
+            [f"{height} x {width}", f"{labels.max()}", f"{theirs:.0f}", f"{ours:.2f}",
+             f"**{theirs / ours:,.0f}**", f"{ours / read:.1f}", f"{outlines:.1f}"]
+        )  # fmt: skip
+        print(rows[-1], flush=True)
+    header = ["image", "K", "pycocotools ms", "ours ms", "times faster", "reads of the labels",
+              "polygons ms"]  # fmt: skip
+    return table(header, rows)
+
+
+def throughput(threads: int, seconds: float, call: Call) -> float:
+    """Return calls a second of so many threads."""
+    done = [0] * threads
+    stop = time.perf_counter() + seconds
+
+    def work(i: int) -> None:
+        while time.perf_counter() < stop:
+            call()
+            done[i] += 1
+
+    pool = [threading.Thread(target=work, args=(i,)) for i in range(threads)]
+    begin = time.perf_counter()
+    for thread in pool:
+        thread.start()
+    for thread in pool:
+        thread.join()
+    return sum(done) / (time.perf_counter() - begin)
+
+
+def threads_table(seconds: float) -> str:
+    """Compare one thread with two."""
+    data = draw_map(512, 8, 30, 0.15, "float16")
+    labels = draw_labels(1080, 1920, 200)
+    rows = []
+    for name, call in (
+        ("cluster, 512 x 512, E=8, K=30", lambda: run_cluster(data)),
+        ("encode_labels, 1080 x 1920, K=200", lambda: encode_labels(labels)),
+    ):
+        pairs = [(throughput(1, seconds, call), throughput(2, seconds, call)) for _ in range(5)]
+        one, two = max(pair[0] for pair in pairs), max(pair[1] for pair in pairs)
+        rows.append([name, f"{one:.0f}", f"{two:.0f}", f"**{two / one:.2f}**"])
+        print(rows[-1], flush=True)
+    return table(["", "one thread, calls/s", "two threads, calls/s", "ratio"], rows)
+
+
+MEMORY = """
+import sys, numpy as np
+from benchmarks.bench_kernels import draw_labels, draw_map, run_cluster, peak_of
+from service.masks.rle import encode_labels
+small = draw_map(256, 8, 8, 0.15); run_cluster(small); encode_labels(small.labels)
+data = draw_map(2048, 8, 480, 0.15)
+print(peak_of(lambda: run_cluster(data)) / data.embedding.nbytes)
+labels = draw_labels(2160, 3840, 200)
+print(peak_of(lambda: encode_labels(labels)) / labels.nbytes)
+wild = np.random.default_rng(0).integers(0, 200, (2160, 3840), dtype=np.int32)
+print(peak_of(lambda: encode_labels(wild)) / wild.nbytes)
+"""
+
+
+def peak_of(call: Call) -> int:
+    """Return by how many bytes the resident memory of this process rises in a call (Linux)."""
+    status = Path("/proc/self/status")
+
+    def resident(field: str) -> int:
+        line = next(line for line in status.read_text().splitlines() if line.startswith(field))
+        return int(line.split()[1]) * 1024
+
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident("VmRSS")
+    call()
+    return resident("VmHWM") - before
+
+
+def memory_table() -> str:
+    """Measure extra memory in a fresh process."""
+    out = subprocess.run(  # noqa: S603 - this interpreter, the text above
+        [sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True
+    ).stdout.split()
+    rows = [
+        ["cluster, 2048 x 2048, E=8, float32", f"{float(out[0]):.2f} of the embedding"],
+        ["encode_labels, 2160 x 3840, K=200", f"{float(out[1]):.2f} of the label image"],
+        ["encode_labels, 2160 x 3840, noise", f"{float(out[2]):.2f} of the label image"],
+    ]
+    return table(["", "extra memory, result included"], rows)
+
+
+def machine() -> str:
+    """Describe the processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
+
+
+CASES: tuple[tuple[int, int, int, float, str], ...] = (
+    (512, 8, 30, 0.15, "float32"), (512, 8, 30, 0.15, "float16"),
+    (512, 8, 30, 0.05, "float32"), (512, 8, 30, 0.3, "float32"), (512, 8, 30, 0.4, "float32"),
+    (512, 2, 30, 0.15, "float32"), (512, 16, 30, 0.15, "float32"), (512, 32, 30, 0.15, "float32"),
+    (512, 8, 1, 0.15, "float32"), (512, 8, 200, 0.15, "float32"), (512, 8, 1000, 0.15, "float32"),
+    (256, 8, 8, 0.15, "float32"), (1024, 8, 120, 0.15, "float32"), (2048, 8, 480, 0.15, "float32"),
+    (4096, 8, 1920, 0.15, "float32"),
+)  # fmt: skip
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a minute, nothing written")
+    parser.add_argument("--turns", type=int, default=100)
+    arguments = parser.parse_args()
+    if arguments.quick:
+        print(reads(arguments.turns, CASES[:4]))
+        print(encoding([(512, 512, 20)], 20))
+        print(threads_table(0.3))
+        return
+    sections = {
+        "Clustering beside one plain read of the embedding (`embedding.sum()`, float32)": reads(
+            arguments.turns, CASES
+        ),
+        "Two threads": threads_table(0.5),
+        "Masks": encoding([(512, 512, 20), (1080, 1920, 100), (2160, 3840, 200)], 20),
+        "Memory": memory_table(),
+        "Other ways to cluster, 512 x 512, E=8, K=30, noise 0.15": contenders(512, 50),
+    }
+    write(sections)
+
+
+def write(sections: dict[str, str]) -> None:
+    """Put the tables between the page's marks, or at its end."""
+    body = "\n\n".join(f"### {title}\n\n{text}" for title, text in sections.items())
+    text = (
+        f"{BEGIN}\n## Clustering and masks\n\n`{COMMAND}` on {machine()}, Python "
+        f"{platform.python_version()}. Contenders take turns in one process; numbers are the "
+        "quickest turn in CPU time of one thread, throughput of threads is wall time. Bandwidth "
+        f"{BANDWIDTH}, centres 3.0 apart, noise per dimension, half of the image foreground."
+        f"\n\n{body}\n{END}\n"
+    )
+    page = PAGE.read_text() if PAGE.exists() else "# Benchmarks\n\n"
+    head, mark, rest = page.partition(BEGIN)
+    PAGE.write_text(head + text + (rest.partition(END)[2].lstrip("\n") if mark else ""))
+
+
+if __name__ == "__main__":
+    main()

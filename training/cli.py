@@ -6,8 +6,7 @@ import argparse
 import json
 import shlex
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 import cv2
 import torch
 from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from torch.utils.tensorboard import SummaryWriter
 
 from training import checkpoint as checkpoints
@@ -31,6 +29,7 @@ from training.gpu_config import VARIANT, write_variants
 from training.loss_config import ConfigError
 from training.metrics.score import THRESHOLDS, Score
 from training.models.unet import UNet
+from training.progress import RunReport, line
 from training.repository import check_repository
 from training.tuning import tune
 
@@ -150,7 +149,7 @@ def _train(options: argparse.Namespace) -> None:
     folder = options.runs / config.name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n")
-    with SummaryWriter(str(folder)) as writer, _RunReport(writer) as report:
+    with SummaryWriter(str(folder)) as writer, RunReport(writer, console) as report:
         engine.train(config, train_set, val_set, folder, report)
 
 
@@ -359,78 +358,6 @@ def _write(path: Path, picture: pictures.Picture) -> None:
 
 def _print_score(title: str, score: Score) -> None:
     console.print(f"{title}: {len(score.images)} images", markup=False)
-    console.print("  " + _line(score), markup=False)
+    console.print("  " + line(score), markup=False)
     pooled = "  ".join(f"{score.pooled(t).ap:.3f}" for t in THRESHOLDS)
     console.print(f"  pooled AP {pooled}  F1@0.5 {score.pooled(0.5).f1:.3f}", markup=False)
-
-
-def _line(score: Score) -> str:
-    aps = "  ".join(f"AP@{t} {score.ap(t):.3f}" for t in THRESHOLDS)
-    return (
-        f"{aps}  mean {score.mean_ap:.3f}  PQ {score.pq:.3f}  SBD {score.sbd:.3f}  "
-        f"FBD {score.fbd:.3f}  |DiC| {score.abs_dic:.2f}"
-    )
-
-
-class _RunReport:
-    """Shows a run as a progress bar, or as lines where nobody watches, and records it."""
-
-    def __init__(self, writer: SummaryWriter) -> None:
-        self._writer = writer
-        self._progress = Progress(
-            TextColumn("{task.percentage:>5.1f}%"), *Progress.get_default_columns()[1:2],
-            TimeElapsedColumn(), TextColumn("{task.description}"),
-            console=console, disable=not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._progress.add_task("", total=1.0)
-        self._sums: dict[str, float] = {}
-        self._count = 0
-        self._said = time.monotonic()
-        self._ap = ""
-
-    def __enter__(self) -> _RunReport:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def on_step(self, state: Checkpoint, fraction: float, terms: Mapping[str, float]) -> None:
-        """Show and record the means since the last time, every ten seconds."""
-        for name, value in terms.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
-        elapsed = time.monotonic() - self._said
-        if elapsed < 10:
-            return
-        means = {name: value / self._count for name, value in self._sums.items()}
-        parts = [
-            f"{name.removeprefix('embedding/')} {value:.3f}"
-            for name, value in means.items()
-            if name.startswith("embedding/") and name != "embedding/total"
-        ]
-        text = (
-            f"step {state.step}  loss {means['total']:.3f}: {', '.join(parts)}, "
-            f"mask {means['foreground/total']:.3f}  {elapsed / self._count:.2f} s/step{self._ap}"
-        )
-        self._progress.update(self._task, completed=fraction, description=text)
-        if not console.is_terminal:
-            console.print(f"{fraction:6.1%} {text}", markup=False)
-        for name, value in means.items():
-            self._writer.add_scalar(name, value, state.step)
-        self._sums, self._count, self._said = {}, 0, time.monotonic()
-
-    def on_validation(self, state: Checkpoint, score: Score, *, best: bool) -> None:
-        """Show and record the result."""
-        self._ap = f"  AP@0.5 {score.ap(0.5):.3f}"
-        mark = "  best" if best else ""
-        minutes = state.elapsed_s / 60
-        console.print(
-            f"validation, step {state.step}, {minutes:.1f} min: {_line(score)}{mark}", markup=False
-        )
-        for threshold in THRESHOLDS:
-            self._writer.add_scalar(f"validation/ap{threshold}", score.ap(threshold), state.step)
-        self._writer.add_scalar("validation/mean_ap", score.mean_ap, state.step)
-        self._writer.add_scalar("validation/sbd", score.sbd, state.step)
-        self._writer.flush()
-        self._said = time.monotonic()

@@ -9,20 +9,25 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from service.domain import Prediction
 from service.recipe import Recipe
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
 from training.config import Config
-from training.data.dataset import Dataset
+from training.data.dataset import Dataset, Sample
 from training.data.transforms import train_crop
-from training.decoding import Network, TorchNetwork, recipe_of, samples, segment
+from training.decoding import Network, TorchNetwork, read, recipe_of, samples, segment
 from training.losses.targets import Targets
 from training.losses.total import losses
 from training.metrics.score import Score, score_labels
 from training.models.unet import UNet
+
+EXAMPLES = 2
+"""Validation images that are shown after every validation."""
 
 
 class NotFinite(RuntimeError):
@@ -37,6 +42,15 @@ class Reporter(Protocol):
 
     def on_validation(self, state: Checkpoint, score: Score, *, best: bool) -> None:
         """Receive the validation result."""
+
+    def on_example(
+        self,
+        state: Checkpoint,
+        sample: Sample,
+        prediction: Prediction,
+        labels: npt.NDArray[np.int32],
+    ) -> None:
+        """Receive what the network makes of one validation image."""
 
 
 def build_model(config: Config) -> UNet:
@@ -228,6 +242,11 @@ def _validate(
         state.average = average.state_dict()
         checkpoints.save(folder / "best.pt", state)
     reporter.on_validation(state, score, best=best)
+    for index in range(min(EXAMPLES, len(val_set))):
+        sample = val_set[index]
+        prediction = network.predict(sample.image)
+        labels = read(prediction, recipe_of(config), sample.labels.shape)
+        reporter.on_example(state, sample, prediction, labels)
 
 
 def _snapshot(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from service.domain import Prediction
 from training.checkpoint import Checkpoint
 from training.config import (
     AugmentConfig,
@@ -17,6 +18,7 @@ from training.config import (
     ModelConfig,
     OptimConfig,
 )
+from training.data.dataset import Sample
 from training.data.synthetic import NucleiDataset
 from training.metrics.score import Score
 
@@ -28,6 +30,7 @@ class Recorder:
     totals: list[float] = field(default_factory=list)
     fractions: list[float] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
 
     def on_step(self, state: Checkpoint, fraction: float, terms: Any) -> None:
         """Remember the loss."""
@@ -37,6 +40,12 @@ class Recorder:
     def on_validation(self, state: Checkpoint, score: Score, *, best: bool) -> None:
         """Remember the score."""
         self.scores.append(score)
+
+    def on_example(
+        self, state: Checkpoint, sample: Sample, prediction: Prediction, labels: Any
+    ) -> None:
+        """Remember which image was shown."""
+        self.shown.append(sample.name)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -38,6 +38,7 @@ def test_a_run_reports_every_step_and_validates_when_due(
     assert state.step == len(recorder.totals) == 6
     assert recorder.fractions == [step / 6 for step in range(6)]
     assert len(recorder.scores) == 2
+    assert recorder.shown == [val_set[0].name, val_set[1].name] * 2
     assert checkpoint.load(tmp_path / "best.pt").best == state.best
 
 

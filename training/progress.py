@@ -1,0 +1,121 @@
+"""How a run is shown to people: progress bar, lines of a log, TensorBoard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from service.domain import Prediction
+from training import pictures
+from training.checkpoint import Checkpoint
+from training.data.dataset import Sample
+from training.metrics.score import THRESHOLDS, Score
+
+Labels = npt.NDArray[np.int32]
+
+
+def line(score: Score) -> str:
+    """Put the main figures of a score on one line."""
+    aps = "  ".join(f"AP@{t} {score.ap(t):.3f}" for t in THRESHOLDS)
+    return (
+        f"{aps}  mean {score.mean_ap:.3f}  PQ {score.pq:.3f}  SBD {score.sbd:.3f}  "
+        f"FBD {score.fbd:.3f}  |DiC| {score.abs_dic:.2f}"
+    )
+
+
+class RunReport:
+    """Shows a run as a progress bar, or as lines where nobody watches, and records it.
+
+    Parameters
+    ----------
+    writer : SummaryWriter
+        TensorBoard's.
+    console : Console
+        Where to show it.
+    """
+
+    def __init__(self, writer: SummaryWriter, console: Console) -> None:
+        self._writer = writer
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.percentage:>5.1f}%"), *Progress.get_default_columns()[1:2],
+            TimeElapsedColumn(), TextColumn("{task.description}"),
+            console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task("", total=1.0)
+        self._sums: dict[str, float] = {}
+        self._count = 0
+        self._said = time.monotonic()
+        self._ap = ""
+
+    def __enter__(self) -> RunReport:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def on_step(self, state: Checkpoint, fraction: float, terms: Mapping[str, float]) -> None:
+        """Show and record the means since the last time, every ten seconds."""
+        for name, value in terms.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+        elapsed = time.monotonic() - self._said
+        if elapsed < 10:
+            return
+        means = {name: value / self._count for name, value in self._sums.items()}
+        parts = [
+            f"{name.removeprefix('embedding/')} {value:.3f}"
+            for name, value in means.items()
+            if name.startswith("embedding/") and name != "embedding/total"
+        ]
+        text = (
+            f"step {state.step}  loss {means['total']:.3f}: {', '.join(parts)}, "
+            f"mask {means['foreground/total']:.3f}  {elapsed / self._count:.2f} s/step{self._ap}"
+        )
+        self._progress.update(self._task, completed=fraction, description=text)
+        if not self._console.is_terminal:
+            self._console.print(f"{fraction:6.1%} {text}", markup=False)
+        for name, value in means.items():
+            self._writer.add_scalar(name, value, state.step)
+        self._sums, self._count, self._said = {}, 0, time.monotonic()
+
+    def on_validation(self, state: Checkpoint, score: Score, *, best: bool) -> None:
+        """Show and record the result."""
+        self._ap = f"  AP@0.5 {score.ap(0.5):.3f}"
+        mark = "  best" if best else ""
+        minutes = state.elapsed_s / 60
+        self._console.print(
+            f"validation, step {state.step}, {minutes:.1f} min: {line(score)}{mark}", markup=False
+        )
+        for threshold in THRESHOLDS:
+            self._writer.add_scalar(f"validation/ap{threshold}", score.ap(threshold), state.step)
+        self._writer.add_scalar("validation/mean_ap", score.mean_ap, state.step)
+        self._writer.add_scalar("validation/sbd", score.sbd, state.step)
+        self._writer.flush()
+        self._said = time.monotonic()
+
+    def on_example(
+        self, state: Checkpoint, sample: Sample, prediction: Prediction, labels: Labels
+    ) -> None:
+        """Record a picture: image, truth, answer, and what the embedding looks like."""
+        height, width = labels.shape
+        foreground = prediction.foreground_logits[0] > 0
+        stride = foreground.shape[0] // prediction.embedding.shape[1]
+        seen = pictures.principal_components(prediction.embedding, foreground[::stride, ::stride])
+        seen = seen.repeat(stride, axis=0).repeat(stride, axis=1)[:height, :width]
+        row = np.hstack(
+            [
+                pictures.stretch(sample.image),
+                pictures.outlines(sample.image, sample.labels),
+                pictures.outlines(sample.image, labels),
+                seen,
+            ]
+        )
+        self._writer.add_image(f"examples/{sample.name}", row, state.step, dataformats="HWC")

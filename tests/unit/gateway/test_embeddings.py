@@ -109,5 +109,7 @@ def test_the_bounds_hold_whatever_comes(puts: list[tuple[str, int]]) -> None:
 def test_a_copy_shares_no_memory_with_what_the_backend_holds() -> None:
     seen = _seen(103)
     copy = seen.copy()
+    assert seen.prediction is not None
+    assert copy.prediction is not None
     assert not np.shares_memory(copy.prediction.embedding, seen.prediction.embedding)
     assert np.array_equal(copy.prediction.embedding, seen.prediction.embedding)

@@ -1,6 +1,6 @@
 """The gateway in front of a real Triton: what it adds, what moving tensors costs, what kills do.
 
-    python -m benchmarks.bench_triton gateway [--side 512] [--rounds 5] [--seconds 4]
+    python -m benchmarks.bench_triton gateway [--side 512] [--rounds 5] [--requests 8]
     python -m benchmarks.bench_triton transport [--repeats 30]
     python -m benchmarks.bench_triton client [--repeats 30]
     python -m benchmarks.bench_triton kills [--kills 20]
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--model", default="nuclei")
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--requests", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--kills", type=int, default=20)
     arguments = parser.parse_args()
@@ -97,11 +97,11 @@ def compare_with_perf_analyzer(triton: TritonServer, arguments: argparse.Namespa
                         measure(
                             triton.address,
                             load,
-                            seconds=arguments.seconds,
+                            requests=arguments.requests,
                             output_bytes=side * side * 64,
                         )
                     )
-                    ours.append(drive(address, data, concurrency, 3 * arguments.seconds))
+                    ours.append(drive(address, data, concurrency, 3 * arguments.requests))
                 (ms, rate), (own_ms, own_rate) = middle(theirs), middle(ours)
                 way = "shared memory" if shared_memory else "gRPC"
                 measured = f"{ms:.1f}, {rate:.2f} | {own_ms:.1f}, {own_rate:.2f}"
@@ -124,15 +124,15 @@ def middle(pairs: list[tuple[float, float]]) -> tuple[float, float]:
     return statistics.median(first), statistics.median(second)
 
 
-def drive(url: str, data: bytes, concurrency: int, seconds: float) -> tuple[float, float]:
+def drive(url: str, data: bytes, concurrency: int, requests: int) -> tuple[float, float]:
     """Post an image over and over; return median milliseconds and answers per second."""
     target = urlsplit(url)
     spent: list[float] = []
-    until = time.perf_counter() + seconds
+    tickets = iter(range(requests))
 
     def client() -> None:
         connection = http.client.HTTPConnection(target.hostname or "", target.port)
-        while time.perf_counter() < until:
+        for _ in tickets:
             began = time.perf_counter()
             connection.request(
                 "POST", f"{target.path}?{target.query}", data, {"Content-Type": "image/png"}

@@ -54,7 +54,7 @@ def fetch() -> None:
         (FOLDER / link).symlink_to(library)
 
 
-def measure(address: str, load: Load, *, seconds: float, output_bytes: int) -> tuple[float, float]:
+def measure(address: str, load: Load, *, requests: int, output_bytes: int) -> tuple[float, float]:
     """Run perf_analyzer once.
 
     Parameters
@@ -63,8 +63,8 @@ def measure(address: str, load: Load, *, seconds: float, output_bytes: int) -> t
         Triton's gRPC endpoint.
     load : Load
         What to measure.
-    seconds : float
-        Length of one of its three windows.
+    requests : int
+        Calls in one of its three windows.
     output_bytes : int
         Room for every output in shared memory.
 
@@ -78,7 +78,7 @@ def measure(address: str, load: Load, *, seconds: float, output_bytes: int) -> t
             str(PROGRAM), "-m", load.model, "-u", address, "-i", "grpc",
             "--shape", f"image:{','.join(map(str, load.shape))}",
             "--concurrency-range", str(load.concurrency),
-            "--measurement-interval", str(int(seconds * 1000)),
+            "--measurement-mode", "count_windows", "--measurement-request-count", str(requests),
             # The caller repeats and takes medians; on a busy machine this would never settle.
             "--stability-percentage", "999", "--max-trials", "3", "-f", table.name,
         ]  # fmt: skip

@@ -74,9 +74,9 @@ class Server:
         return bool(state is grpc.ChannelConnectivity.READY)
 
     def forget_memory(self) -> None:
-        """Assume nothing about shared memory: the server may have been restarted."""
+        """Tell the server of every region again, and try again where it could not: it may be new."""
         self.regions.clear()
-        self.shares_memory = None
+        self.shares_memory = self.shares_memory or None
 
     async def until_live(self, timeout_s: float) -> Server:
         """Wait until the server answers, and return it."""

@@ -57,8 +57,18 @@ browser-install: ## install Chromium and Node for the tests of the web page (Deb
 contract: triton-install ## run the contract suite against the embedded backend and the real Triton
 	@$(BIN)/python -m pytest tests/contract
 
+chaos: $(VENV)/.dev ## do what goes wrong on a bad day to a real gateway, and note how it fared (10 minutes)
+	@$(BIN)/python -m tests.chaos --write
+	@$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=long
+
+soak: $(VENV)/.dev ## ask good and bad things for a long time and watch the memory
+	@$(BIN)/python -m tests.chaos soak --seconds 3600 --write
+
 coverage: $(VENV)/.dev ## run the suite and report coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term
+
+bench: $(VENV)/.dev ## time the kernels beside other ways, into docs/BENCHMARKS.md (some minutes)
+	@$(BIN)/python -m benchmarks.bench_kernels
 
 fmt: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
@@ -100,4 +110,4 @@ clean: ## remove what the tools left behind, .venv included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist *.egg-info
 
 
-.PHONY: help setup serve test quick browser-install docs dashboards prometheus-install triton-install triton contract coverage fmt lint type image up down release audit manifests clean
+.PHONY: help bench setup serve test quick browser-install docs dashboards prometheus-install triton-install triton contract coverage fmt lint type image up down release audit manifests clean

@@ -23,7 +23,18 @@ def kernel(function: Function) -> Function:
 
     Division by zero gives infinity or NaN, as in NumPy.
     """
-    compile_it = partial(numba.njit, nogil=True, error_model="numpy", fastmath=set(REASSOCIATE))
+    return _compiled(function, inline="never")
+
+
+def inlined(function: Function) -> Function:
+    """Compile as `kernel` does, and copy the body into the callers: for what each pixel calls."""
+    return _compiled(function, inline="always")
+
+
+def _compiled(function: Function, *, inline: str) -> Function:
+    compile_it = partial(
+        numba.njit, nogil=True, error_model="numpy", fastmath=set(REASSOCIATE), inline=inline
+    )
     try:
         compiled = compile_it(cache=True)(function)
     except RuntimeError:  # no folder to keep compiled code in

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from service.compiled import kernel
-from service.postprocess.lookup import FAR, Lookup, build, measure, nearest
+from service.postprocess.lookup import FAR, Lookup, build, gap2, measure, nearest
 from service.postprocess.planes import CHUNK, STRETCH, Planes, load
 from service.postprocess.seeds import Bool, Float32, Int32
 
@@ -134,16 +134,6 @@ def assign(
                     for q in range(n - p):
                         close[q] = near[q] if rest[q] == name else close[q]
     return counts
-
-
-@kernel
-def gap2(centre: Float32, vector: Float32) -> np.float32:
-    """Return the squared distance of two vectors."""
-    d2 = np.float32(0.0)
-    for e in range(vector.size):
-        gap = centre[e] - vector[e]
-        d2 += gap * gap
-    return d2
 
 
 @kernel

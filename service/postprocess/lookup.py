@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from service.compiled import kernel
+from service.compiled import inlined, kernel
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
@@ -143,6 +143,16 @@ def measure(rows: Float32, vector: Float32, start: int, stop: int, out: Float32)
             ga = a[p] - va
             sums[p] += ga * ga
         e += 1
+
+
+@inlined
+def gap2(centre: Float32, vector: Float32) -> np.float32:
+    """Return the squared distance of two vectors."""
+    summed = np.float32(0.0)
+    for e in range(vector.size):
+        gap = centre[e] - vector[e]
+        summed += gap * gap
+    return summed
 
 
 @kernel

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.compiled import kernel
-from service.postprocess.lookup import FAR, build, measure, spans
+from service.postprocess.lookup import FAR, build, gap2, measure, spans
 from service.postprocess.planes import Planes, load
 
 Float32 = npt.NDArray[np.float32]
@@ -122,7 +122,7 @@ def lead(samples: Float32, grid: Int32, radius2: np.float32) -> tuple[Float32, I
                 if v < 0 or u < 0 or u >= columns or grid[v, u] < 0:
                     continue
                 k = owners[grid[v, u]]
-                if _gap2(centres, k, vector) <= radius2:
+                if gap2(centres[:, k], vector) <= radius2:
                     owner = k
                     break
             if owner < 0:
@@ -136,7 +136,7 @@ def lead(samples: Float32, grid: Int32, radius2: np.float32) -> tuple[Float32, I
                         if work[at] > np.float32(4.0) * radius2:
                             continue
                         k = lookup.names[at]
-                        d2 = _gap2(centres, k, vector)
+                        d2 = gap2(centres[:, k], vector)
                         if d2 <= best2:
                             owner, best2 = k, d2
                 measure(centres, vector, sorted_count, count, work)
@@ -163,16 +163,6 @@ def lead(samples: Float32, grid: Int32, radius2: np.float32) -> tuple[Float32, I
             for e in range(size):
                 centres[e, owner] += (vector[e] - centres[e, owner]) * weight
     return centres[:, :count].copy(), owners
-
-
-@kernel
-def _gap2(centres: Float32, k: int, vector: Float32) -> np.float32:
-    """Return the squared distance of one centre."""
-    d2 = np.float32(0.0)
-    for e in range(vector.size):
-        gap = centres[e, k] - vector[e]
-        d2 += gap * gap
-    return d2
 
 
 @kernel

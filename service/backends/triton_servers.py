@@ -74,7 +74,7 @@ class Server:
         return bool(state is grpc.ChannelConnectivity.READY)
 
     def forget_memory(self) -> None:
-        """Tell the server of every region again: it may be new, and see what the old one did not."""
+        """Tell the server of every region again: it may be a new one, which sees what is here."""
         self.regions.clear()
         self.shares_memory = self.shares_memory or None
 

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from service.api import batch, info, jobs, problem_pages, routes
+from service.api.adapters import routers_for
 from service.api.auth import Guard
 from service.api.intake import Intake
 from service.api.middleware import Observe
@@ -69,6 +70,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(jobs.router)
     app.include_router(info.router)
     app.include_router(problem_pages.router)
+    for router in routers_for(settings):
+        app.include_router(router)
     add_pages(app)
     add_problem_handlers(app)
     if settings.cors_origins:

@@ -141,6 +141,12 @@ class Settings(BaseSettings):
         description="How long requests are still taken at shutdown, after readiness has gone, so "
         "that balancers see it, in seconds.",
     )
+    adapters: str = Field(
+        "",
+        pattern=r"^((cvat|label_studio)(,(cvat|label_studio))?)?$",
+        description="Labelling tools to answer in their own way, comma separated: `cvat`, "
+        "`label_studio`.",
+    )
     drain_s: float = Field(
         30.0, ge=0, description="Longest wait for requests in flight at shutdown, in seconds."
     )
@@ -172,6 +178,10 @@ class Settings(BaseSettings):
             max_pixels=self.max_image_pixels,
             max_side_px=self.max_image_side_px,
         )
+
+    def adapter_names(self) -> tuple[str, ...]:
+        """Return the labelling tools to answer, each once."""
+        return tuple(dict.fromkeys(name for name in self.adapters.split(",") if name))
 
     def worker_count(self) -> int:
         """Return the number of post-processing threads."""

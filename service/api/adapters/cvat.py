@@ -1,0 +1,108 @@
+"""CVAT's automatic annotation, without Nuclio: this server answers what CVAT asks a dashboard.
+
+Start CVAT with ``CVAT_NUCLIO_HOST`` and ``CVAT_NUCLIO_PORT`` naming this server: every model
+appears under "AI tools" as a detector that gives masks.
+
+References
+----------
+cvat-ai/cvat, ``cvat/apps/lambda_manager/views.py``: ``/api/functions`` lists functions with their
+annotations, ``/api/function_invocations`` runs the one that a header names. A mask is the pixels of
+its box row by row, then left, top, right, bottom (inclusive).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import orjson
+from fastapi import APIRouter, Depends, Header, Request
+from fastapi.responses import Response
+
+from service.api.adapters.calls import from_base64, read_json, segment
+from service.api.formats import JSON
+from service.api.orders import within_quota
+from service.api.schemas import SegmentQuery
+from service.api.state import GatewayOf
+from service.backends.base import Model
+from service.errors import BadParameter, MalformedRequest
+from service.masks.polygon import polygons_of_labels
+from service.pipeline import Result
+
+router = APIRouter(tags=["cvat"], dependencies=[Depends(within_quota)])
+
+
+@router.get("/api/functions")
+async def list_functions(gateway: GatewayOf) -> dict[str, Any]:
+    """List the models as CVAT's functions, by name."""
+    return {model.name: _function(model) for model in await gateway.segmenter.backend.models()}
+
+
+@router.get("/api/functions/{name}")
+async def get_function(name: str, gateway: GatewayOf) -> dict[str, Any]:
+    """Describe one model as a function."""
+    return _function(await gateway.segmenter.backend.model(name))
+
+
+@router.post("/api/function_invocations")
+async def invoke(
+    request: Request,
+    gateway: GatewayOf,
+    name: Annotated[
+        str, Header(alias="x-nuclio-function-name", pattern=r"^[A-Za-z0-9._-]{1,128}$")
+    ],
+) -> Response:
+    """Find the objects of an image (base64, member `image`), no less certain than `threshold`."""
+    body = await read_json(request, gateway)
+    if not isinstance(body, dict):
+        raise MalformedRequest("the body must be a JSON object")
+    threshold = body.get("threshold") or 0.0
+    if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+        raise BadParameter("threshold must lie in [0, 1]", parameter="threshold")
+    query = SegmentQuery.model_validate({"model": name, "min_score": threshold})
+    data = from_base64(body.get("image"))
+    reply = await segment(request, gateway, data, query, _write)
+    return Response(reply.body, media_type=JSON)
+
+
+def _function(model: Model) -> dict[str, Any]:
+    labels = [
+        {"id": entry.id, "name": entry.name, "type": "mask"} for entry in model.recipe.classes
+    ]
+    return {
+        "metadata": {
+            "name": model.name,
+            "namespace": "nuclio",
+            "annotations": {
+                "name": f"Discern {model.name}",
+                "type": "detector",
+                "framework": "onnx",
+                "spec": orjson.dumps(labels).decode(),
+            },
+        },
+        "spec": {"description": f"{model.recipe.method} pixel embeddings, version {model.version}"},
+        "status": {"state": "ready"},
+    }
+
+
+def _write(result: Result) -> bytes:
+    labels = result.segmentation.labels
+    outlines = polygons_of_labels(labels)
+    found = []
+    for instance in result.segmentation.instances:
+        x, y, width, height = instance.bbox_xywh
+        pixels = labels[y : y + height, x : x + width] == instance.id
+        outer = max((polygon[0] for polygon in outlines[instance.id - 1]), key=len)
+        found.append(
+            {
+                "confidence": f"{instance.score:.4f}",
+                "label": instance.category.name,
+                "type": "mask",
+                "points": [value for corner in outer[:-1] for value in corner],
+                "mask": [
+                    *pixels.astype(np.uint8).ravel().tolist(),
+                    *(x, y, x + width - 1, y + height - 1),
+                ],
+            }
+        )
+    return orjson.dumps(found)

@@ -91,6 +91,11 @@ class Lines:
     ----------
     path : Path
         Appended to; a last line that was cut off is taken back.
+
+    Raises
+    ------
+    FileExistsError
+        If the file holds something else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,7 +108,11 @@ class Lines:
             if not line.endswith(b"\n"):
                 break
             whole += len(line)
-            self._done.add(orjson.loads(line)["file"])
+            try:
+                self._done.add(orjson.loads(line)["file"])
+            except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+                self._file.close()
+                raise FileExistsError(f"{path} holds something else than answers") from error
         self._file.truncate(whole)
 
     def has(self, task: Task) -> bool:

@@ -102,3 +102,12 @@ async def test_interrupted_lines_are_taken_up_without_loss_or_repetition(
     again.close()
     answered = sorted(orjson.loads(line)["file"] for line in file.read_bytes().splitlines())
     assert answered == sorted(str(task.path) for task in tasks)
+
+
+@pytest.mark.parametrize("content", ["notes\n", "[1]\n", '{"index": 0}\n'])
+def test_a_file_that_holds_something_else_is_left_alone(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text(content)
+    with pytest.raises(FileExistsError, match=r"notes\.txt"):
+        Lines(file)
+    assert file.read_text() == content

@@ -1,0 +1,88 @@
+"""Draw the pictures of these pages again, from generated images alone: ``make pictures``.
+
+Starts a gateway on the shipped models, asks it for panels, and photographs the web page with
+headless Chromium.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from discern.client import Client
+from tests.live import LiveGateway
+
+ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "docs/images"
+EXAMPLES = ROOT / "service/web/examples"
+SHOWN = {"nuclei": "nuclei-dense.jpg", "sticks": "sticks.png"}
+"""An example for each model; every other model of the repository is shown on the nuclei."""
+
+SHOTS = {
+    "page-light": (1360, 980, "light"),
+    "page-dark": (1360, 980, "dark"),
+    "page-phone": (400, 860, "light"),
+}
+
+
+def main() -> int:
+    """Write every picture."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with LiveGateway() as gateway:
+        with Client(gateway.address) as client:
+            for model in client.models():
+                example = EXAMPLES / SHOWN.get(model["name"], SHOWN["nuclei"])
+                panels = client.render(example, "panels_png", model=model["name"])
+                (IMAGES / f"panels-{model['name']}.png").write_bytes(panels)
+        with _browser() as browser:
+            for name, (width, height, scheme) in SHOTS.items():
+                _photograph(browser, gateway.address, IMAGES / f"{name}.png", width, height, scheme)
+    return 0
+
+
+@contextmanager
+def _browser() -> Iterator[Chrome]:
+    options = ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    with tempfile.TemporaryDirectory() as profile:
+        for switch in ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+                       "--no-first-run", "--disable-background-networking",
+                       f"--user-data-dir={profile}"):  # fmt: skip
+            options.add_argument(switch)
+        browser = Chrome(options=options, service=ChromeService("/usr/bin/chromedriver"))
+        try:
+            yield browser
+        finally:
+            browser.quit()
+
+
+def _photograph(
+    browser: Chrome, address: str, path: Path, width: int, height: int, scheme: str
+) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+    )
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    browser.get(address)
+    wait = WebDriverWait(browser, 60)
+    wait.until(lambda page: page.find_element(By.ID, "model").text)
+    browser.find_element(By.ID, "file").send_keys(str(EXAMPLES / SHOWN["nuclei"]))
+    wait.until(lambda page: page.find_element(By.ID, "space").is_displayed())
+    time.sleep(0.5)  # the strip below the picture is drawn last
+    browser.save_screenshot(str(path))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -31,6 +31,7 @@ from training.metrics.score import THRESHOLDS, Score
 from training.models.unet import UNet
 from training.progress import RunReport, line
 from training.repository import check_repository
+from training.results import write_results
 from training.tuning import tune
 
 DATA = Path("../shared/data/dsb2018")
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         ("check-repository", _check_repository, "say what is wrong with model folders"),
         ("tensorrt", _tensorrt, "write the models' configuration for GPUs"),
         ("card", _card, "write the model card again, with the figures recorded since"),
+        ("table", _table, "rebuild docs/RESULTS.md from recorded evaluations"),
         ("inspect", _inspect, "show a data set: figures and a contact sheet"),
         ("synthesize", _synthesize, "draw example images"),
     ):
@@ -97,6 +99,7 @@ def _evaluate_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--only", type=Path, help="file of ids to report apart")
     command.add_argument("--title", help="name of the result; default: the split")
     command.add_argument("--out", type=Path, help="folder for figures and the worst images")
+    command.add_argument("--record", type=Path, help="folder that `table` reads")
 
 
 def _checkpoint_argument(command: argparse.ArgumentParser) -> None:
@@ -110,6 +113,11 @@ def _export_arguments(command: argparse.ArgumentParser) -> None:
 
 def _repository_argument(command: argparse.ArgumentParser) -> None:
     command.add_argument("repository", type=Path, nargs="?", default=Path("model_repository"))
+
+
+def _table_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--records", type=Path, default=Path("docs/results"))
+    command.add_argument("--out", type=Path, default=Path("docs/RESULTS.md"))
 
 
 def _inspect_arguments(command: argparse.ArgumentParser) -> None:
@@ -135,6 +143,7 @@ _ARGUMENTS = {
     "card": _export_arguments,
     "check-repository": _repository_argument,
     "tensorrt": _repository_argument,
+    "table": _table_arguments,
     "inspect": _inspect_arguments,
     "synthesize": _synthesize_arguments,
 }
@@ -172,11 +181,16 @@ def _evaluate(options: argparse.Namespace) -> None:
     out = options.out or Path("runs") / name / "evaluation"
     out.mkdir(parents=True, exist_ok=True)
     record = {
+        "model": name,
         "title": title,
         "command": shlex.join(["python", "-m", "training", *sys.argv[1:]]),
         **score.summary(),
     }
-    (out / f"{title}.json").write_text(json.dumps(record, indent=1) + "\n")
+    text = json.dumps(record, indent=1) + "\n"
+    (out / f"{title}.json").write_text(text)
+    if options.record is not None:
+        options.record.mkdir(parents=True, exist_ok=True)
+        (options.record / f"{name}-{title}.json").write_text(text)
     _picture_worst(network, recipe, dataset, score, out / f"{title}-worst.png")
 
 
@@ -236,6 +250,11 @@ def _check_repository(options: argparse.Namespace) -> None:
 def _tensorrt(options: argparse.Namespace) -> None:
     for path in write_variants(options.repository):
         console.print(f"{path}: tritonserver --model-config-name={VARIANT} reads it")
+
+
+def _table(options: argparse.Namespace) -> None:
+    options.out.write_text(write_results(options.records))
+    console.print(f"wrote {options.out}", markup=False)
 
 
 def _inspect(options: argparse.Namespace) -> None:

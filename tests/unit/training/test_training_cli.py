@@ -123,6 +123,18 @@ def test_a_data_set_is_described_and_shown(place: Path, capsys: pytest.CaptureFi
     assert sheet.shape[1] == 6 * 256
 
 
+def test_recorded_evaluations_become_a_page_with_the_published_rows(trained: Path) -> None:
+    command = "evaluate @/models/tiny --data @/data --split val --title stardist_test"
+    assert run(trained, command + " --out @/out2 --record @/records") == 0
+    (trained / "records/introduction.md").write_text("# Results\n")
+    assert run(trained, "table --records @/records --out @/RESULTS.md") == 0
+    page = (trained / "RESULTS.md").read_text()
+    record = json.loads((trained / "records/tiny-stardist_test.json").read_text())
+    assert page.startswith("# Results")
+    assert f"| tiny | {record['ap']['0.5']:.3f} |" in page
+    assert "| EmbedSeg | 0.876 | 0.768 | 0.399 |" in page
+
+
 @pytest.mark.parametrize("kind", ["nuclei", "sticks"])
 def test_examples_are_drawn_again_byte_for_byte(place: Path, kind: str) -> None:
     command = f"synthesize {kind} --size 96 --count 5 --radius 8 --seed 3 --out @/"

@@ -15,6 +15,9 @@ from service.backends.triton_memory import Lease, SharedMemory
 from service.backends.triton_servers import Server
 from service.backends.triton_wire import decode_reply, encode_request
 
+_REGISTRATIONS = 2
+"""How often one call tells a server of its region before it does without."""
+
 Tensors = dict[str, npt.NDArray[Any]]
 
 
@@ -46,15 +49,17 @@ async def call_by_wire(call: Call, server: Server) -> Tensors:
 async def call_by_memory(call: Call, memory: SharedMemory, lease: Lease, server: Server) -> Tensors:
     """Have the server read the images from shared memory and write the outputs there.
 
-    Falls back to the wire for a server that cannot see the memory.
+    Falls back to the wire for a server that cannot see the memory, or does not keep it.
     """
-    while await memory.attach(server, lease):
+    for _ in range(_REGISTRATIONS):
+        if not await memory.attach(server, lease):
+            break
         request = encode_request(call.images, call.model, call.context, lease.slots)
         try:
             reply = await _send(call, server, request)
         except grpc.aio.AioRpcError as error:
-            if is_unknown_region(error) and lease.region.name in server.regions:
-                server.forget_memory()  # restarted: tell it again
+            if is_unknown_region(error):
+                server.regions.discard(lease.region.name)  # it was restarted, or told to forget
                 continue
             lease.tainted |= not is_settled(error)
             raise

@@ -55,6 +55,8 @@ def translate(error: Any, deadline: Deadline) -> DiscernError:
     """
     code, details = error.code(), error.details() or ""
     kind = ERRORS[code]
+    if _UNKNOWN_REGION in details:  # Triton says NOT_FOUND, but it is not the model that is missing
+        kind = BackendUnavailable
     if _QUEUE_TIMEOUT in details:
         kind = DeadlineExceeded
     if kind is DeadlineExceeded:

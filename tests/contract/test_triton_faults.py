@@ -158,6 +158,22 @@ async def test_regions_are_registered_anew_after_a_restart(
     assert registered(mortal) <= before | files()
 
 
+async def test_calls_side_by_side_register_what_the_server_has_forgotten(
+    triton: TritonServer, open_triton: Open
+) -> None:
+    backend = open_triton(triton.address, shared_memory_bytes=2**24)
+    await backend.start()
+    model = await backend.model("plain")
+    together = [backend.infer(lever(0), model, context()) for _ in range(8)]
+    held = await asyncio.gather(*together)
+    assert len(held) == 8
+    del held
+    with tritonclient.grpc.InferenceServerClient(triton.address) as client:
+        client.unregister_system_shared_memory()
+    again = await asyncio.gather(*(backend.infer(lever(0), model, context()) for _ in range(8)))
+    assert all(outputs.tensors["embedding"].flags.writeable for outputs in again)  # in regions
+
+
 async def test_a_full_queue_is_unavailable_and_says_so(
     triton: TritonServer, open_triton: Open, shared_memory_bytes: int
 ) -> None:

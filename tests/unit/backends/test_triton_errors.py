@@ -103,6 +103,7 @@ async def test_a_status_code_becomes_its_error(code: grpc.StatusCode, serve: Any
         ("UNAVAILABLE", "[request id: 7] Exceeds maximum queue size", BackendUnavailable),
         ("UNAVAILABLE", "Request timeout expired", DeadlineExceeded),
         ("RESOURCE_EXHAUSTED", "Received message larger than max (9 vs. 8)", BackendFailed),
+        ("NOT_FOUND", "Unable to find shared memory region: 'x'", BackendUnavailable),
         ("NOT_FOUND", "Request for unknown model: 'blobs' is not found", ModelNotFound),
     ],
 )

@@ -67,7 +67,9 @@ def draw_map(side: int, size: int, count: int, noise: float, dtype: str = "float
     rng = np.random.default_rng(0)
     labels = draw_labels(side, side, count)
     lattice = int(np.ceil(count ** (1.0 / size)))
-    cells = np.stack(np.unravel_index(rng.permutation(lattice**size)[:count], (lattice,) * size))
+    cells = np.stack(
+        np.unravel_index(rng.choice(lattice**size, count, replace=False), (lattice,) * size)
+    )
     turn, _ = np.linalg.qr(rng.normal(size=(size, size)))
     places = np.concatenate((np.zeros((size, 1)), turn @ (cells * 3.0)), axis=1)
     block = rng.normal(scale=noise, size=(size, min(side, 512), min(side, 512)))

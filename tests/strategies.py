@@ -10,12 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from hypothesis import settings
 from hypothesis import strategies as st
-
-# The first call of a kernel compiles it, which no deadline foresees; and the same run every time.
-settings.register_profile("kernels", deadline=None, derandomize=True)
-settings.load_profile("kernels")
 
 DELTA_VAR = 0.5
 DELTA_DIST = 1.5

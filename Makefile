@@ -38,6 +38,10 @@ quick: $(VENV)/.dev ## run the suite without its slow part
 docs: $(VENV)/.dev ## write the tables made from the code into the pages that show them
 	@$(BIN)/python docs/generate.py
 
+pictures: $(VENV)/.dev ## draw the pages' pictures again, from generated images (needs Chromium)
+	@$(BIN)/python -m docs.draw_methods
+	@$(BIN)/python -m docs.draw_pictures
+
 prometheus-install: $(VENV)/.dev ## fetch Debian's Prometheus into .prometheus/ for the monitoring tests (20 MB, once)
 	@$(BIN)/python -m tests.monitoring.install
 
@@ -110,4 +114,4 @@ clean: ## remove what the tools left behind, .venv included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist *.egg-info
 
 
-.PHONY: help bench setup serve test quick browser-install docs dashboards prometheus-install triton-install triton contract coverage fmt lint type image up down release audit manifests clean
+.PHONY: help bench setup serve test quick browser-install docs pictures dashboards prometheus-install triton-install triton contract coverage fmt lint type image up down release audit manifests clean

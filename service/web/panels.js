@@ -19,7 +19,8 @@ export function element(name, attributes = {}, ...children) {
 export function slidersOf(model, limits) {
   const decoder = model.decoder ?? {};
   const bandwidth = decoder.bandwidth ?? 1.5;
-  return [
+  const byDistance = ["discriminative", "associative"].includes(model.method);
+  const sliders = [
     {
       name: "bandwidth", label: "Bandwidth", initial: bandwidth,
       min: bandwidth / 20, max: Math.min(3 * bandwidth, limits.bandwidth.max), step: bandwidth / 50,
@@ -39,6 +40,7 @@ export function slidersOf(model, limits) {
       hint: "Less certain ones are left out",
     },
   ];
+  return byDistance ? sliders : sliders.slice(1); // the other decoders know no bandwidth
 }
 
 const shortly = (value) => String(Number(value.toPrecision(3)));

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from service.api import batch, info, jobs, problem_pages, routes
+from service.api import batch, info, jobs, problem_pages, protocol, routes
 from service.api.adapters import routers_for
 from service.api.auth import Guard
 from service.api.intake import Intake
@@ -69,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(batch.router)
     app.include_router(jobs.router)
     app.include_router(info.router)
+    app.include_router(protocol.router)
     app.include_router(problem_pages.router)
     for router in routers_for(settings):
         app.include_router(router)

@@ -7,7 +7,8 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
-from service.errors import BackendUnavailable, DiscernError
+from service.backends.base import ModelControl
+from service.errors import BackendFailed, BackendUnavailable, DiscernError
 from service.golden import check_golden
 from service.pipeline import Segmenter
 from service.postprocess.warmup import compile_kernels
@@ -91,6 +92,25 @@ class Lifecycle:
     def refuse(self) -> None:
         """Take no new work; what is in flight goes on."""
         self.draining = self.refusing = True
+
+    async def load(self, name: str) -> None:
+        """Load a model's newest version and check it.
+
+        Raises
+        ------
+        BackendFailed
+            If it does not load: what was there keeps serving. Or if it does not answer its golden
+            image: then this gateway is not ready until a version is loaded that does.
+        BackendUnavailable
+            If this backend cannot be told what to load.
+        """
+        backend = self._segmenter.backend
+        if not isinstance(backend, ModelControl):
+            raise BackendUnavailable("this backend loads no models when told to", retry_after_s=60)
+        await backend.load(name)
+        await self._check_models()
+        if self._starting:
+            raise BackendFailed("; ".join(self._starting))
 
     async def _open(self) -> bool:
         """Open the backend and check its models; say whether it was there."""

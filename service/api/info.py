@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client.exposition import choose_encoder
 
-from service import signature
 from service.api.auth import caller_of
 from service.api.intake import MEDIA_TYPES
+from service.api.problems import problems
 from service.api.schemas import (
     MAX_AREA_PX,
     MAX_BANDWIDTH,
+    MAX_PROBABILITY,
+    MAX_TILE_PX,
+    MIN_BANDWIDTH,
+    MIN_PROBABILITY,
+    MIN_TILE_PX,
     Bound,
     CategoryOut,
     Format,
@@ -22,29 +25,29 @@ from service.api.schemas import (
 )
 from service.api.state import GatewayOf
 from service.backends.base import Model
-from service.errors import DiscernError
 from service.telemetry.exposition import OPENMETRICS, encode_openmetrics
 
 router = APIRouter()
 
 _KEYED = [Depends(caller_of)]
+_MODEL_PROBLEMS = problems(401, 404, 422, 503)
 
 
-@router.get("/models", tags=["models"], dependencies=_KEYED)
+@router.get("/models", tags=["models"], dependencies=_KEYED, responses=problems(401, 503))
 async def list_models(gateway: GatewayOf) -> list[ModelOut]:
     """List the models that are served."""
     default = gateway.settings.default_model
     return [_model_out(model, default) for model in await gateway.segmenter.backend.models()]
 
 
-@router.get("/models/{name}", tags=["models"], dependencies=_KEYED)
+@router.get("/models/{name}", tags=["models"], dependencies=_KEYED, responses=_MODEL_PROBLEMS)
 async def get_model(name: str, gateway: GatewayOf) -> ModelOut:
     """Describe the newest version of one model."""
     model = await gateway.segmenter.backend.model(name)
     return _model_out(model, gateway.settings.default_model)
 
 
-@router.get("/limits", tags=["models"], dependencies=_KEYED)
+@router.get("/limits", tags=["models"], dependencies=_KEYED, responses=problems(401))
 async def get_limits(gateway: GatewayOf) -> LimitsOut:
     """Say what this server accepts."""
     settings = gateway.settings
@@ -56,10 +59,11 @@ async def get_limits(gateway: GatewayOf) -> LimitsOut:
         formats=[entry.value for entry in Format],
         timeout_ms=Bound(min=1, max=settings.max_timeout_ms),
         default_timeout_ms=settings.timeout_ms,
-        bandwidth=Bound(min=0, max=MAX_BANDWIDTH),
-        foreground_threshold=Bound(min=0, max=1),
+        bandwidth=Bound(min=MIN_BANDWIDTH, max=MAX_BANDWIDTH),
+        foreground_threshold=Bound(min=MIN_PROBABILITY, max=MAX_PROBABILITY),
         min_score=Bound(min=0, max=1),
         min_area=Bound(min=0, max=MAX_AREA_PX),
+        tile=Bound(min=MIN_TILE_PX, max=MAX_TILE_PX),
         max_instances=Bound(min=1, max=settings.max_instances),
         in_flight=gateway.segmenter.gate.slots,
         queue=gateway.segmenter.gate.waiting,
@@ -82,52 +86,6 @@ async def ready(gateway: GatewayOf) -> JSONResponse:
     return JSONResponse(
         {"ready": state.ready, "reasons": list(state.reasons)},
         status_code=200 if state.ready else 503,
-    )
-
-
-@router.get("/v2", tags=["open inference protocol"])
-async def server_metadata() -> JSONResponse:
-    """Describe the server (Open Inference Protocol)."""
-    return JSONResponse({"name": "discern", "version": version("discern"), "extensions": []})
-
-
-@router.get("/v2/models/{name}", tags=["open inference protocol"], dependencies=_KEYED)
-async def model_metadata(name: str, gateway: GatewayOf) -> JSONResponse:
-    """Describe a model's tensors (Open Inference Protocol)."""
-    try:
-        model = await gateway.segmenter.backend.model(name)
-    except DiscernError as error:  # under /v2 errors have the protocol's own shape
-        return JSONResponse({"error": error.detail}, status_code=404)
-    recipe = model.recipe
-    own = {signature.EMBEDDING: recipe.embedding_size, signature.FOREGROUND: len(recipe.classes)}
-    return JSONResponse(
-        {
-            "name": model.name,
-            "versions": [model.version],
-            "platform": "onnxruntime_onnx",
-            "inputs": [{"name": signature.IMAGE, "datatype": "UINT8", "shape": [-1, -1, -1, 3]}],
-            "outputs": [
-                {
-                    "name": spec.name,
-                    "datatype": spec.dtype,
-                    "shape": [-1, own.get(spec.name, -1), -1, -1],
-                }
-                for spec in signature.OUTPUTS[recipe.method]
-            ],
-        }
-    )
-
-
-@router.get("/v2/models/{name}/ready", tags=["open inference protocol"], dependencies=_KEYED)
-async def model_ready(name: str, gateway: GatewayOf) -> JSONResponse:
-    """Say whether a model may be asked (Open Inference Protocol)."""
-    try:
-        await gateway.segmenter.backend.model(name)
-    except DiscernError as error:
-        return JSONResponse({"error": error.detail}, status_code=404)
-    state = await gateway.lifecycle.readiness()
-    return JSONResponse(
-        {"name": name, "ready": state.ready}, status_code=200 if state.ready else 503
     )
 
 

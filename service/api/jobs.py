@@ -19,7 +19,7 @@ from service.api.auth import CallerOf
 from service.api.formats import WRITERS, write_answer
 from service.api.intake import ZIP, Intake, content_type
 from service.api.orders import job_of, still_open, within_quota
-from service.api.problems import MEDIA_TYPE, document
+from service.api.problems import MEDIA_TYPE, document, problems
 from service.api.schemas import Format, JobOut, SegmentQuery
 from service.api.state import GatewayOf, intake_of, jobs_of
 from service.domain import Deadline
@@ -30,7 +30,7 @@ from service.jobs.runner import JobRunner
 from service.jobs.store import JobStore
 from service.settings import Settings
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(tags=["jobs"], responses=problems(401, 404, 422, 503))
 
 ONE: Final = "image"
 """Name of the image of a job that was not sent as an archive."""
@@ -47,7 +47,12 @@ IdempotencyKey = Annotated[
 ]
 
 
-@router.post("/jobs", status_code=202, dependencies=[Depends(within_quota)])
+@router.post(
+    "/jobs",
+    status_code=202,
+    dependencies=[Depends(within_quota)],
+    responses=problems(400, 404, 408, 413, 415, 429, 503),
+)
 async def submit(
     request: Request,
     query: Annotated[SegmentQuery, Query()],
@@ -71,7 +76,7 @@ async def get_job(job_id: str, request: Request, caller: CallerOf) -> JobOut:
     return _told(request, await jobs.call(store.status, caller.id, job_id))
 
 
-@router.get("/jobs/{job_id}/result", response_class=Response)
+@router.get("/jobs/{job_id}/result", response_class=Response, responses=problems(409))
 async def get_result(job_id: str, request: Request, caller: CallerOf) -> Response:
     """Return the answer to a job's image as `POST /segment` would have; of several, an archive."""
     jobs = jobs_of(request)

@@ -20,6 +20,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from service import errors
+from service.api.schemas import ProblemOut
 
 MEDIA_TYPE: Final = "application/problem+json"
 _LOG = logging.getLogger(__name__)
@@ -194,9 +195,20 @@ def _response(
     request: Request, body: dict[str, Any], headers: Mapping[str, str] | None = None
 ) -> Response:
     request.state.outcome = body["code"]
+    if request.scope["path"].startswith(
+        "/v2/"
+    ):  # the Open Inference Protocol has a form of its own
+        error = orjson.dumps({"error": body["detail"]})
+        return Response(error, body["status"], headers, media_type="application/json")
     return Response(
         orjson.dumps(body), status_code=body["status"], media_type=MEDIA_TYPE, headers=headers
     )
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return how a route documents the problems that it can answer with."""
+    schema = {"schema": {"$ref": "#/components/schemas/ProblemOut"}}
+    return {status: {"model": ProblemOut, "content": {MEDIA_TYPE: schema}} for status in statuses}
 
 
 def add_problem_handlers(app: FastAPI) -> None:

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from service.api.formats import WRITERS, Writer, choose_format, timings_ms, write_answer
+from service.api.formats import JSON, WRITERS, Writer, choose_format, timings_ms, write_answer
 from service.api.intake import FIELD, MEDIA_TYPES
 from service.api.jobs import IdempotencyKey, submit_job
 from service.api.orders import TimeoutHeader, deadline_of, job_of, still_open, within_quota
 from service.api.presence import while_connected
-from service.api.schemas import ProblemOut, SegmentAnswer, SegmentQuery
+from service.api.problems import problems
+from service.api.schemas import JobOut, SegmentAnswer, SegmentQuery
 from service.api.state import GatewayOf, client_of, intake_of
 from service.domain import Deadline
 from service.errors import BadParameter, DeadlineExceeded
@@ -39,13 +40,12 @@ _JSON_BODY = {
         },
     }
 }
-_PROBLEM: dict[str, Any] = {
-    "model": ProblemOut,
-    "content": {
-        "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}
-    },
-}
 _STATUSES = (400, 401, 404, 406, 408, 413, 415, 422, 429, 502, 503, 504)
+_BINARY_ANSWERS = sorted({writer.media_type for writer in WRITERS.values()} - {JSON})
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {kind: {} for kind in _BINARY_ANSWERS}},
+    202: {"model": JobOut, "description": "Taken as a job (`Prefer: respond-async`)."},
+}
 EMBEDDING_ID = "Embedding-Id"
 
 PreferHeader = Annotated[
@@ -56,7 +56,7 @@ PreferHeader = Annotated[
 @router.post(
     "/segment",
     response_model=SegmentAnswer,
-    responses=dict.fromkeys(_STATUSES, _PROBLEM),
+    responses={**_ANSWERS, **problems(*_STATUSES)},
     dependencies=[Depends(within_quota)],
     openapi_extra={
         "requestBody": {

@@ -11,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from service.domain import STAGES
 from service.jobs.records import State
 
+MIN_BANDWIDTH = 0.001  # far below what any network's clusters measure
 MAX_BANDWIDTH = 1000.0
+MIN_PROBABILITY = 0.001
+MAX_PROBABILITY = 0.999
 MAX_AREA_PX = 2**31 - 1
 MIN_TILE_PX, MAX_TILE_PX = 128, 4096
 MAX_INSTANCES = 65_535  # what a 16-bit label image can tell apart
@@ -69,10 +72,16 @@ class SegmentQuery(BaseModel):
         MAX_INSTANCES, ge=1, le=MAX_INSTANCES, description="Most instances; the best scored stay."
     )
     bandwidth: float | None = Field(
-        None, gt=0, le=MAX_BANDWIDTH, description="Clustering radius, in embedding units."
+        None,
+        ge=MIN_BANDWIDTH,
+        le=MAX_BANDWIDTH,
+        description="Clustering radius, in embedding units.",
     )
     foreground_threshold: float | None = Field(
-        None, gt=0, lt=1, description="Probability above which a pixel belongs to an object."
+        None,
+        ge=MIN_PROBABILITY,
+        le=MAX_PROBABILITY,
+        description="Probability above which a pixel belongs to an object.",
     )
     classes: CategoryIds | None = Field(
         None, description="Category ids to look for, comma separated; all when absent."
@@ -173,6 +182,12 @@ class ProblemOut(BaseModel):
     instance: str
     code: str
     request_id: str
+
+
+class ProtocolError(BaseModel):
+    """An error as the Open Inference Protocol has it."""
+
+    error: str
 
 
 class JobOut(BaseModel):

@@ -120,6 +120,39 @@ class EmbeddedBackend:
         check_outputs(tensors, model, images.shape)
         return Outputs(tensors)
 
+    async def load(self, name: str) -> None:
+        """Load a model's newest version; the one before stays, for who asked for it already.
+
+        Raises
+        ------
+        BackendFailed
+            If it cannot be loaded; what was there keeps serving.
+        """
+        try:
+            new = await asyncio.to_thread(self._load_model, self._repository / name)
+        except (ArtefactError, OSError) as error:
+            raise BackendFailed(f"model {name} cannot be loaded") from error
+        (version,) = new
+        known = self._loaded.get(name, {})
+        if version in known:
+            if known[version].model.recipe != new[version].model.recipe:
+                raise BackendFailed(f"{name}/{version} has changed: give it a new version number")
+            return
+        before = sorted(known, key=int)[-1:]
+        self._loaded = {**self._loaded, name: {v: known[v] for v in before} | new}
+
+    async def unload(self, name: str) -> None:
+        """Let a model go; calls that run finish.
+
+        Raises
+        ------
+        BackendFailed
+            If there is no such model.
+        """
+        if name not in self._loaded:
+            raise BackendFailed(f"there is no model {name}")
+        self._loaded = {key: value for key, value in self._loaded.items() if key != name}
+
     async def aclose(self) -> None:
         """Finish what runs and let the sessions go."""
         self._open = False

@@ -1,0 +1,80 @@
+"""``python -m tests.chaos [NAME …]``: run scenarios, print what was asked and measured.
+
+``--write`` puts the lines into docs/RELIABILITY.md, in place of those of the same scenario.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import sys
+import tempfile
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import scenarios
+from tests.chaos.scenarios import Row
+from tests.live import ROOT
+
+PAGE = ROOT / "docs" / "RELIABILITY.md"
+CHAOS = ("overload", "disconnects", "slow-bodies", "terminate", "kill-jobs", "bombs")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests.chaos")
+    parser.add_argument("names", nargs="*", default=list(CHAOS), metavar="NAME")
+    parser.add_argument("--seconds", type=float, default=60, help="length of overload and soak")
+    parser.add_argument("--write", action="store_true", help="keep the results in the page")
+    arguments = parser.parse_args()
+    good = True
+    for name in arguments.names:
+        with tempfile.TemporaryDirectory() as folder:
+            rows = asyncio.run(_scenario(name, arguments.seconds, Path(folder)))
+        for row in rows:
+            mark = "ok  " if row.good else "MISS"
+            sys.stdout.write(f"{mark} {row.what}: asked {row.asked}, measured {row.measured}\n")
+            sys.stdout.flush()
+        good = good and all(row.good for row in rows)
+        if arguments.write:
+            _write(name, rows)
+    return 0 if good else 1
+
+
+def _scenario(name: str, seconds: float, folder: Path) -> Coroutine[Any, Any, list[Row]]:
+    match name:
+        case "overload":
+            return scenarios.overload(seconds)
+        case "disconnects":
+            return scenarios.disconnects(1000)
+        case "slow-bodies":
+            return scenarios.slow_bodies(100)
+        case "terminate":
+            return scenarios.terminate_under_load()
+        case "kill-jobs":
+            return scenarios.kill_job_runner(folder, kills=10, jobs=20)
+        case "bombs":
+            return scenarios.bombs()
+        case "soak":
+            return scenarios.soak(seconds)
+        case _:
+            raise SystemExit(f"no scenario {name!r}; there are {', '.join((*CHAOS, 'soak'))}")
+
+
+def _write(name: str, rows: list[Row]) -> None:
+    day = datetime.now(UTC).strftime("%Y-%m-%d")
+    lines = [
+        f"| {row.what} | {row.asked} | {row.measured}{'' if row.good else ' (missed)'} | {day} |"
+        for row in rows
+    ]
+    begin, end = f"<!-- chaos: {name} -->\n", f"<!-- end: {name} -->"
+    table = "| what | asked | measured | on |\n|---|---|---|---|\n" + "\n".join(lines) + "\n"
+    text = PAGE.read_text(encoding="utf-8")
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    PAGE.write_text(pattern.sub(lambda _: begin + table + end, text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Requests drawn from the OpenAPI schema, right and wrong: the answer is always a documented one.
+
+``--hypothesis-profile=long`` sends ten thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from service.app import create_app
+from service.settings import Settings
+from tests.contract.networks import write_model
+from tests.live import LiveGateway
+
+schema = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
+FAULTS = {500, 501, 502, 505}
+"""What no request may bring about; 503 and 504 are answers to load and to tiny deadlines."""
+
+
+def no_fault_of_the_server(_: object, response: schemathesis.Response, __: object) -> None:
+    assert response.status_code not in FAULTS
+
+
+CHECKS = [
+    no_fault_of_the_server,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
+    folder = tmp_path_factory.mktemp("schema")
+    write_model(folder, "plain")
+    options = {
+        "model_repository": str(folder),
+        "default_model": "plain",
+        "jobs_file": str(folder / "jobs"),
+        "log_level": "error",
+    }
+    with LiveGateway(options) as live:
+        yield live
+
+
+@schema.parametrize()
+@settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_every_answer_is_documented(case: schemathesis.Case, gateway: LiveGateway) -> None:
+    case.call_and_validate(base_url=gateway.address, checks=CHECKS)

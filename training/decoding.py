@@ -48,10 +48,13 @@ class TorchNetwork:
     def predict(self, image: npt.NDArray[np.uint8]) -> Prediction:
         """Run the network on one image; outputs are rounded to half precision as in serving."""
         fitted = fit(as_rgb(image), multiple=self._recipe.size_multiple)
-        tensor = torch.from_numpy(fitted).permute(2, 0, 1)[None].float()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+        device = next(self._model.parameters()).device
+        tensor = torch.from_numpy(fitted).to(device).permute(2, 0, 1)[None].float()
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._bfloat16):
             outputs = self._model(tensor)
-        return as_prediction({name: value[0].half().numpy() for name, value in outputs.items()})
+        return as_prediction(
+            {name: value[0].half().cpu().numpy() for name, value in outputs.items()}
+        )
 
 
 def as_rgb(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -81,8 +81,8 @@ def train(
         If the loss is NaN or infinite; the batch lies in ``folder/not-finite.pt``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model = build_model(config)
-    average = build_model(config)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model, average = build_model(config).to(device), build_model(config).to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), config.optim.learning_rate, weight_decay=config.optim.weight_decay
     )
@@ -170,7 +170,9 @@ def _step(
     for part in range(config.optim.accumulate):
         step = state.step * config.optim.accumulate + part
         images, labels = batch_at(dataset, config, step, calm=calm)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.optim.bfloat16):
+        device = next(model.parameters()).device
+        images, labels = images.to(device), labels.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.optim.bfloat16):
             outputs = model(images)
         generator = torch.Generator().manual_seed(config.seed + step)
         terms = losses(outputs, Targets(labels), config.loss, generator)

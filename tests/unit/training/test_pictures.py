@@ -1,0 +1,51 @@
+"""Pictures: sizes, colours, edges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training import pictures
+
+LABELS = np.zeros((12, 16), np.int32)
+LABELS[2:8, 2:8], LABELS[4:10, 10:15] = 1, 2
+IMAGE = (40 * LABELS).astype(np.uint8)
+
+
+def test_instances_have_colours_of_their_own_and_background_is_black() -> None:
+    picture = pictures.colours(LABELS)
+    assert picture.shape == (12, 16, 3)
+    assert np.all(picture[LABELS == 0] == 0)
+    assert not np.array_equal(picture[4, 4], picture[6, 12])
+
+
+def test_outlines_are_drawn_on_borders_alone() -> None:
+    plain, drawn = pictures.stretch(IMAGE), pictures.outlines(IMAGE, LABELS)
+    changed = np.any(plain != drawn, axis=2)
+    assert changed[2, 2]
+    assert not changed[4, 4]
+    assert not changed[0, 0]
+
+
+def test_dark_images_are_shown_at_full_contrast() -> None:
+    ramp = np.repeat(np.arange(20, dtype=np.uint8)[None], 50, axis=0)
+    assert pictures.stretch(ramp).max() == 255
+
+
+def test_instances_apart_in_the_embedding_have_different_colours() -> None:
+    embedding = np.stack([LABELS == 1, LABELS == 2, 0 * LABELS]).astype(np.float16)
+    picture = pictures.principal_components(embedding, LABELS > 0)
+    assert np.all(picture[LABELS == 0] == 0)
+    assert np.abs(picture[4, 4].astype(int) - picture[6, 12].astype(int)).max() > 100
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_embeddings_of_few_dimensions_and_pixels_can_be_shown(dimensions: int) -> None:
+    embedding = np.ones((dimensions, 12, 16), np.float32)
+    assert pictures.principal_components(embedding, LABELS > 0).shape == (12, 16, 3)
+    assert pictures.principal_components(embedding, LABELS > 5).max() == 0
+
+
+def test_a_sheet_has_a_cell_for_every_picture() -> None:
+    pages = [pictures.colours(LABELS)] * 5
+    assert pictures.sheet(pages, columns=3, side_px=64).shape == (128, 192, 3)

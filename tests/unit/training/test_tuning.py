@@ -1,0 +1,47 @@
+"""Tuning: what is tried, what wins."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from service.domain import Category, Prediction
+from service.recipe import Recipe
+from training.data.synthetic import NucleiDataset
+from training.tuning import tune
+
+DATA = NucleiDataset(count=1, size=96, min_nuclei=6, max_nuclei=6, radius_px=9)
+RECIPE = Recipe(
+    method="discriminative",
+    embedding_size=2,
+    classes=(Category(1, "nucleus"),),
+    size_multiple=1,
+    foreground_threshold=0.4,
+    decoder={"bandwidth": 2.5, "min_pixels": 16.0},
+)
+
+
+class Oracle:
+    """Knows the answer: clusters 2 apart, and a halo of doubtful foreground around them."""
+
+    def predict(self, image: npt.NDArray[np.uint8]) -> Prediction:
+        """Give the truth, spoiled in the way that tuning is to find out."""
+        labels = DATA[0].labels
+        embedding = np.stack([2.0 * labels, 0 * labels]).astype(np.float16)
+        doubt = np.where(labels > 0, 3.0, 0.1).astype(np.float16)
+        return Prediction(embedding, doubt[None])
+
+
+def test_the_best_setting_comes_last_and_beats_the_first() -> None:
+    trials = list(tune(Oracle(), DATA, RECIPE))
+    assert trials[-1].score.mean_ap == max(trial.score.mean_ap for trial in trials)
+    assert trials[-1].score.mean_ap == pytest.approx(1.0)
+    assert trials[0].score.mean_ap < 0.5
+
+
+def test_settings_that_nobody_searches_stay() -> None:
+    best = list(tune(Oracle(), DATA, RECIPE))[-1].recipe
+    assert best.classes == RECIPE.classes
+    assert best.foreground_threshold > 0.525
+    assert best.decoder["bandwidth"] < 2.5

@@ -63,7 +63,7 @@ contract: triton-install ## run the contract suite against the embedded backend 
 
 chaos: $(VENV)/.dev ## do what goes wrong on a bad day to a real gateway, and note how it fared (10 minutes)
 	@$(BIN)/python -m tests.chaos --write
-	@$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=long
+	@FUZZ_EXAMPLES=600 $(BIN)/python -m pytest tests/fuzz --timeout 3600
 
 soak: $(VENV)/.dev ## ask good and bad things for a long time and watch the memory
 	@$(BIN)/python -m tests.chaos soak --seconds 3600 --write

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from service.api import batch, info, jobs, problem_pages, protocol, routes
 from service.api.adapters import routers_for
 from service.api.auth import Guard
+from service.api.fetch import fetcher_of
 from service.api.intake import Intake
 from service.api.middleware import Observe
 from service.api.pages import add_pages
@@ -64,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.jobs = work
     app.state.guard = guard
     app.state.quotas = Quotas(settings.quota, settings.quota_store)
-    app.state.intake = Intake(settings.max_body_bytes, settings.receive_s)
+    app.state.intake = Intake(settings.max_body_bytes, settings.receive_s, fetcher_of(settings))
     app.include_router(routes.router)
     app.include_router(batch.router)
     app.include_router(jobs.router)

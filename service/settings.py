@@ -93,6 +93,16 @@ class Settings(BaseSettings):
         65_535, ge=1, description="Most instances an answer may hold; the best scored stay."
     )
 
+    url_hosts: str = Field(
+        "",
+        description="Hosts that images are fetched from (`image.url` in a JSON body), comma "
+        "separated, by HTTPS unless written `http://host`; empty fetches none.",
+    )
+    url_private: bool = Field(
+        default=False,
+        description="Whether those hosts may have addresses that the public network cannot reach.",
+    )
+
     max_in_flight: int = Field(
         0, ge=0, description="Requests worked on at once; 0 means twice the workers."
     )

@@ -37,6 +37,7 @@ RUN --mount=type=secret,id=pip_conf,target=/run/secrets/pip_conf \
         --only-binary :all: --constraint constraints.txt --requirement requirements.txt
 
 COPY README.md LICENSE ./
+COPY discern discern
 COPY service service
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir /wheel . \
     && /opt/build/bin/pip --python /opt/discern/bin/python install --quiet --no-compile --no-deps \

@@ -182,6 +182,7 @@ def test_an_image_of_one_instance_is_one_instance() -> None:
     assert (labels == 1).all()
 
 
+@pytest.mark.slow
 def test_65536_instances_are_told_apart() -> None:
     labels = np.kron(np.arange(1, 65_537).reshape(256, 256), np.ones((4, 4), np.int64))
     scene = embed(labels.astype(np.int32), 8, np.random.default_rng(9), radius=0.2)

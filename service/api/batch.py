@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from service.api.formats import JSON, WRITERS, Writer, write_answer
 from service.api.intake import ZIP, Intake, bounded, content_type
 from service.api.orders import TimeoutHeader, deadline_of, job_of, still_open, within_quota
-from service.api.problems import document
+from service.api.problems import document, problems
 from service.api.schemas import Format, SegmentQuery
 from service.api.state import GatewayOf
 from service.errors import (
@@ -84,7 +84,8 @@ class _Batch:
             "description": "One line per image, in the order in which they finish: `index`, `name` "
             "and either `answer` or `problem`; the last line counts `images` and `failed`.",
             "content": {key: {"schema": {"type": "string"}} for key in (LINES, EVENTS)},
-        }
+        },
+        **problems(400, 401, 404, 406, 408, 413, 415, 422, 429, 503),
     },
     openapi_extra={
         "requestBody": {

@@ -125,11 +125,16 @@ class EmbeddedBackend:
 
         Raises
         ------
+        ModelNotFound
+            If the repository has no such model.
         BackendFailed
             If it cannot be loaded; what was there keeps serving.
         """
+        folder = self._repository / name
+        if not (folder / "config.pbtxt").is_file():
+            raise ModelNotFound(f"the repository holds no model {name!r}")
         try:
-            new = await asyncio.to_thread(self._load_model, self._repository / name)
+            new = await asyncio.to_thread(self._load_model, folder)
         except (ArtefactError, OSError) as error:
             raise BackendFailed(f"model {name} cannot be loaded") from error
         (version,) = new

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
@@ -61,5 +62,5 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
 @settings(
     max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
-def test_every_answer_is_documented(case: schemathesis.Case, gateway: LiveGateway) -> None:
+def test_every_answer_is_documented(case: schemathesis.Case[Any], gateway: LiveGateway) -> None:
     case.call_and_validate(base_url=gateway.address, checks=CHECKS)

@@ -65,9 +65,10 @@ def write_card(
         text,
         _LICENCE[data.kind],
         "## Training",
-        f"{state['step']:,} steps of {config.optim.batch} crops of {config.augment.crop} x "
-        f"{config.augment.crop} pixels in {state['elapsed_s'] / 60:.0f} minutes on one thread of a "
-        "CPU shared with other work.",
+        f"The best snapshot on the validation data: {state['step']:,} steps of "
+        f"{config.optim.batch} crops of {config.augment.crop} x {config.augment.crop} pixels, "
+        f"{state['elapsed_s'] / 60:.0f} minutes into a run on one thread of a CPU shared with "
+        "other work.",
         "```\n" + _commands(config) + "\n```",
         "The run follows the clock, so a repetition on another machine takes other steps and "
         "lands close by, not on the same weights.",

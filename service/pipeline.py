@@ -221,8 +221,11 @@ class Segmenter:
     ) -> AsyncIterator[Prediction]:
         """Fit and infer; the tensors are given back when the block ends."""
         recipe = model.recipe
-        fitted = fit(pixels, multiple=recipe.size_multiple, buckets=recipe.size_buckets)
         job.clock.enter("inference")
+        fitted = await self._workers.run(
+            job.deadline, "inference", fit, pixels,
+            multiple=recipe.size_multiple, buckets=recipe.size_buckets,
+        )  # fmt: skip
         context = CallContext(job.request_id, job.deadline, job.headers)
         outputs = await self._infer(fitted[np.newaxis], model, context)
         try:

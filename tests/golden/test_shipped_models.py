@@ -1,0 +1,118 @@
+"""The models in model_repository/: intact, carded, and as good as their cards say."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from service.imaging.geometry import fit
+from service.masks.rle import decode
+from training.cli import main
+from training.data.synthetic import NucleiDataset, SticksDataset
+from training.decoding import as_rgb, read, samples, segment
+from training.export import open_artefact
+from training.metrics.score import Score, score_labels
+
+ROOT = Path(__file__).parents[2]
+REPOSITORY = ROOT / "model_repository"
+MODELS = sorted(path.parent for path in REPOSITORY.glob("*/config.pbtxt"))
+
+SHIPPED = pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
+
+
+def test_the_two_shipped_models_are_there() -> None:
+    assert {"nuclei", "sticks"} <= {folder.name for folder in MODELS}
+
+
+@SHIPPED
+def test_the_network_is_the_one_its_recipe_names(folder: Path) -> None:
+    data = (folder / "1" / "model.onnx").read_bytes()
+    recipe = open_artefact(folder).recipe
+    assert hashlib.sha256(data).hexdigest() == recipe.network_sha256
+    assert len(data) < 4 * 2**20
+
+
+@SHIPPED
+def test_the_golden_image_gets_its_golden_answer(folder: Path) -> None:
+    artefact = open_artefact(folder)
+    pixels = cv2.imread(str(folder / "golden.png"), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
+    labels = segment(artefact, pixels.astype(np.uint8), artefact.recipe)
+    golden = artefact.recipe.golden
+    assert golden is not None
+    expected = np.zeros(labels.shape, np.int32)
+    for number, entry in enumerate(golden.instances, start=1):
+        expected[decode(entry["segmentation"])] = number
+    assert score_labels("golden", expected, labels).matchings[0.9].ap == 1
+
+
+@SHIPPED
+def test_the_card_states_data_licence_command_and_figures(folder: Path) -> None:
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "CC0" in card or "No outside data" in card
+    assert f"python -m training train training/configs/{folder.name}.toml" in card
+    assert "| AP, mean over images |" in card
+
+
+def test_sticks_finds_fresh_sticks() -> None:
+    artefact = open_artefact(REPOSITORY / "sticks")
+    fresh = SticksDataset(count=12, seed=77, min_sticks=4, max_sticks=8)
+    score = Score(
+        tuple(
+            score_labels(s.name, s.labels, segment(artefact, s.image, artefact.recipe))
+            for s in samples(fresh)
+        )
+    )
+    assert score.sbd > 0.9
+    assert score.fbd > 0.97
+    assert sum(image.kept for image in score.images) > 0.5 * sum(i.cut for i in score.images)
+
+
+@pytest.mark.parametrize("radius_px", [9.0, 14.0])
+def test_nuclei_finds_drawn_nuclei_of_several_sizes(radius_px: float) -> None:
+    artefact = open_artefact(REPOSITORY / "nuclei")
+    drawn = NucleiDataset(count=3, seed=5, min_nuclei=15, max_nuclei=25, radius_px=radius_px)
+    score = Score(
+        tuple(
+            score_labels(s.name, s.labels, segment(artefact, s.image, artefact.recipe))
+            for s in samples(drawn)
+        )
+    )
+    assert score.ap(0.5) > 0.8
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_nuclei_finds_nothing_in_an_empty_image(level: int) -> None:
+    artefact = open_artefact(REPOSITORY / "nuclei")
+    flat = np.full((96, 128), level, np.uint8)
+    assert segment(artefact, flat, artefact.recipe).max() == 0
+
+
+def test_padding_does_not_change_the_masks_of_nuclei() -> None:
+    artefact = open_artefact(REPOSITORY / "nuclei")
+    image = NucleiDataset(count=1, seed=9, min_nuclei=25, max_nuclei=25)[0].image
+    padded = fit(as_rgb(image), multiple=320)
+    alone = segment(artefact, image, artefact.recipe)
+    within = read(artefact.predict(padded), artefact.recipe, (256, 256))
+    assert padded.shape == (320, 320, 3)
+    assert score_labels("padded", alone, within).matchings[0.8].ap > 0.9
+
+
+def example_commands() -> list[tuple[str, str]]:
+    """Read name and command of every example from their README."""
+    lines = (ROOT / "examples" / "README.md").read_text().splitlines()
+    cells = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in lines if "`" in line]
+    return [(cell[0], cell[2]) for cell in cells if len(cell) == 3]
+
+
+@pytest.mark.parametrize(("name", "command"), example_commands())
+def test_an_example_is_drawn_again_byte_for_byte(tmp_path: Path, name: str, command: str) -> None:
+    words = shlex.split(command)
+    words[words.index("--out") + 1] = str(tmp_path / name)
+    assert main(words[3:]) == 0
+    assert (tmp_path / name).read_bytes() == (ROOT / "examples" / name).read_bytes()

@@ -16,15 +16,17 @@ import torch
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
+from service.recipe import Recipe
 from training import checkpoint as checkpoints
 from training import config as configs
 from training import engine, export, pictures
+from training.ablation import ablate
 from training.card import write_card
 from training.checkpoint import Checkpoint
 from training.config import Config, DecodeConfig
 from training.data.dataset import CachedDataset, DataError, Dataset, FolderDataset
 from training.data.synthetic import NucleiDataset, SticksDataset
-from training.decoding import TorchNetwork, recipe_of, samples, segment
+from training.decoding import Network, TorchNetwork, recipe_of, samples, segment
 from training.gpu_config import VARIANT, write_variants
 from training.loss_config import ConfigError
 from training.metrics.score import THRESHOLDS, Score
@@ -67,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("train", _train, "run an experiment, or continue it"),
         ("evaluate", _evaluate, "score a model folder or checkpoint on a split"),
+        ("ablate", _ablate, "tell what foreground and grouping cost"),
         ("tune", _tune, "search decoder settings on validation data and store them"),
         ("export", _export, "write the model folder that is served"),
         ("check-repository", _check_repository, "say what is wrong with model folders"),
@@ -138,6 +141,7 @@ def _synthesize_arguments(command: argparse.ArgumentParser) -> None:
 _ARGUMENTS = {
     "train": _train_arguments,
     "evaluate": _evaluate_arguments,
+    "ablate": _evaluate_arguments,
     "tune": _checkpoint_argument,
     "export": _export_arguments,
     "card": _export_arguments,
@@ -162,15 +166,14 @@ def _train(options: argparse.Namespace) -> None:
         engine.train(config, train_set, val_set, folder, report)
 
 
+def _ablate(options: argparse.Namespace) -> None:
+    network, recipe, _, config = _open_model(options)
+    for foreground, grouping, score in ablate(network, _split(options, config), recipe):
+        console.print(f"{foreground} foreground, {grouping}: {line(score)}", markup=False)
+
+
 def _evaluate(options: argparse.Namespace) -> None:
-    network: Any
-    if options.model.is_dir():
-        network = export.open_artefact(options.model, threads=options.threads)
-        recipe, name, config = network.recipe, options.model.name, None
-    else:
-        state, model = _open(options.model)
-        config, recipe, name = state.config, recipe_of(state.config), state.config.name
-        network = TorchNetwork(model, recipe)
+    network, recipe, name, config = _open_model(options)
     dataset = _split(options, config)
     score = engine.evaluate(network, dataset, recipe)
     title = options.title or options.split or "validation"
@@ -335,6 +338,16 @@ def _open(path: Path) -> tuple[Checkpoint, UNet]:
     model = engine.build_model(state.config)
     model.load_state_dict(state.average)
     return state, model
+
+
+def _open_model(options: argparse.Namespace) -> tuple[Network, Recipe, str, Config | None]:
+    """Open a model folder or a checkpoint; a folder knows nothing of its experiment."""
+    if options.model.is_dir():
+        artefact = export.open_artefact(options.model, threads=options.threads)
+        return artefact, artefact.recipe, options.model.name, None
+    state, model = _open(options.model)
+    recipe = recipe_of(state.config)
+    return TorchNetwork(model, recipe), recipe, state.config.name, state.config
 
 
 def _split(options: argparse.Namespace, config: Config | None) -> Dataset:

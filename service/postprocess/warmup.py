@@ -15,7 +15,7 @@ from service.postprocess.extract import extract
 from service.postprocess.metric_learning import TAUS
 from service.recipe import Recipe
 
-SIDE = 128
+SIDE = 144
 """Large enough for sampling, so that what follows up on missed instances runs too."""
 
 
@@ -34,10 +34,11 @@ def compile_kernels() -> None:
 
 
 def _picture(method: Method, dtype: type[np.floating[Any]]) -> Prediction:
-    """Return two halves, and on an odd row a speck that the sample does not meet."""
+    """Return two halves, and on odd rows, which the sample misses, a speck and a lone pixel."""
     embedding = np.zeros((1 if method == "associative" else 2, SIDE, SIDE), dtype)
     embedding[:, :, SIDE // 2 :] = 10.0
     embedding[:, 5, 9:11] = -10.0
+    embedding[:, 7, 41] = -30.0
     maps = len(TAUS) if method == "metric_learning" else 1
     return Prediction(
         embedding=embedding,

@@ -81,8 +81,19 @@ def recipe_of(config: Config) -> Recipe:
         size_multiple=config.model.size_multiple,
         stride=config.model.embedding_stride,
         foreground_threshold=config.decode.foreground_threshold,
-        decoder=dict(config.decode.settings),
+        decoder=_derived(config) | dict(config.decode.settings),
     )
+
+
+def _derived(config: Config) -> dict[str, float]:
+    """Give the decoder settings that follow from the loss, unless the configuration sets them."""
+    match config.loss.method:
+        case "discriminative":
+            return {"bandwidth": config.loss.discriminative.delta_dist}
+        case "spatial":
+            return {"unit_px": config.loss.spatial.unit_px}
+        case _:
+            return {}
 
 
 def segment(

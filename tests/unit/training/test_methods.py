@@ -15,6 +15,7 @@ from tests.unit.training.conftest import Recorder
 from training import engine
 from training.config import Config
 from training.data.synthetic import NucleiDataset
+from training.decoding import recipe_of
 from training.loss_config import ConfigError, LossConfig
 from training.losses.targets import Targets
 from training.losses.total import losses
@@ -57,6 +58,20 @@ def test_the_loss_falls_when_its_gradient_is_followed(tiny: Config, method: Meth
         optimizer.step()
         totals.append(total.item())
     assert totals[-1] < totals[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("discriminative", {"bandwidth": 1.5, "min_pixels": 8}),
+        ("spatial", {"unit_px": 64.0, "min_pixels": 8}),
+        ("recurrent", {"min_pixels": 8}),
+    ],
+)
+def test_decoder_settings_follow_from_the_loss(
+    tiny: Config, method: Method, expected: dict[str, float]
+) -> None:
+    assert recipe_of(configured(tiny, method)).decoder == expected
 
 
 def test_classes_are_added_each_with_its_own_embedding_loss(tiny: Config) -> None:

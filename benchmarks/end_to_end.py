@@ -63,6 +63,8 @@ def _bare_call(
     pixels = fit(decode_image(data, ImageLimits()).pixels, multiple=multiple)[np.newaxis]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = os.cpu_count() or 1
+    # Or this process would go on spinning into the request that is measured next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(
         f"model_repository/{model}/1/model.onnx", options, providers=["CPUExecutionProvider"]
     )

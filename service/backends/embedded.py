@@ -212,6 +212,8 @@ class EmbeddedBackend:
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
+        # Its threads spin while they wait for more; after a call the cores belong to clustering.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3
         try:
             session = onnxruntime.InferenceSession(

@@ -163,7 +163,7 @@ class Guard:
         return caller
 
 
-def caller_of(request: Request) -> Caller:
+def identify(request: Request) -> Caller:
     """Return who sends a request, and leave the name of the key for the log."""
     guard = request.app.state.guard
     if not isinstance(guard, Guard):
@@ -174,10 +174,17 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
+# Coroutines, though they await nothing: FastAPI runs other dependencies on threads of its own, and
+# even a probe would wait for two switches between threads when all cores are busy.
+async def caller_of(request: Request) -> Caller:
+    """Return who sends a request."""
+    return identify(request)
+
+
 CallerOf = Annotated[Caller, Depends(caller_of)]
 
 
-def admin_of(caller: CallerOf) -> Caller:
+async def admin_of(caller: CallerOf) -> Caller:
     """Return who sends a request that changes what is served.
 
     Raises

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service.api.auth import caller_of
+from service.api.auth import identify
 from service.api.intake import Intake
 from service.gateway import Gateway
 from service.jobs.runner import JobRunner
 
 
-def gateway_of(request: Request) -> Gateway:
-    """Return the gateway that a request came to."""
+async def gateway_of(request: Request) -> Gateway:
+    """Return the gateway that a request came to; a coroutine for the reason told in `auth`."""
     gateway = request.app.state.gateway
     if not isinstance(gateway, Gateway):
         raise TypeError
@@ -22,7 +22,7 @@ def gateway_of(request: Request) -> Gateway:
 
 def client_of(request: Request) -> str:
     """Return who asks: whose key it is, or the address that the request came from."""
-    return caller_of(request).id
+    return identify(request).id
 
 
 def intake_of(request: Request) -> Intake:

@@ -118,7 +118,7 @@ def export(model: UNet, config: Config, repository: Path, *, card: str) -> Path:
         If ONNX Runtime and PyTorch disagree.
     """
     network = served(model, config.loss.method)
-    data = _halve_weights(to_onnx(network, multiple=config.model.size_multiple))
+    data = _lean(to_onnx(network, multiple=config.model.size_multiple))
     session = open_session(data)
     check_parity(network, session, multiple=config.model.size_multiple)
     recipe = replace(recipe_of(config), network_sha256=hashlib.sha256(data).hexdigest())
@@ -228,11 +228,12 @@ def _compare(network: ServedNetwork, session: Any, image: Tensor) -> None:
             )
 
 
-def _halve_weights(data: bytes) -> bytes:
-    """Store weights in half precision and cast them back in the graph: half the file.
+def _lean(data: bytes) -> bytes:
+    """Store weights in half precision, cast back in the graph, and drop the exporter's notes.
 
     The weights were rounded before (`training.models.serving`), so nothing is lost; the runtime
-    folds the casts when it loads the network.
+    folds the casts when it loads the network. The notes are stack traces: paths of the machine that
+    exported.
     """
     model = onnx.load_from_string(data)
     graph = model.graph
@@ -246,6 +247,8 @@ def _halve_weights(data: bytes) -> bytes:
         graph.initializer.remove(tensor)
         graph.initializer.append(numpy_helper.from_array(half, stored))
     nodes = [*casts, *graph.node]
+    for noted in (model, graph, *nodes, *graph.input, *graph.output, *graph.initializer):
+        del noted.metadata_props[:]
     del graph.node[:]
     graph.node.extend(nodes)
     del graph.value_info[:]

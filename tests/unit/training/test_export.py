@@ -64,6 +64,12 @@ def test_the_gateway_reads_its_configuration(folder: Path) -> None:
     assert config.model_warmup[0].inputs["image"].dims == [256, 256, 3]
 
 
+def test_the_network_names_no_path_of_the_machine_that_exported(folder: Path) -> None:
+    network = (folder / "1" / "model.onnx").read_bytes()
+    assert str(Path(__file__).parents[3]).encode() not in network
+    assert b".py" not in network
+
+
 def test_weights_are_stored_in_half_precision(folder: Path) -> None:
     model = onnx.load(str(folder / "1" / "model.onnx"))
     weights = [numpy_helper.to_array(t) for t in model.graph.initializer if len(t.dims) > 1]

@@ -2,6 +2,6 @@
 
 import os
 
-# ONNX Runtime for Linux reports its use to its maker (microsoft/onnxruntime#27379) unless this is set
-# before it is imported.
+# ONNX Runtime for Linux reports its use to its maker (microsoft/onnxruntime#27379), unless this is
+# set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

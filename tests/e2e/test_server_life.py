@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tests.live import ROOT, LiveGateway
 
-IMAGE = ROOT / "examples" / "nuclei.png"
+LARGE = ROOT / "examples" / "nuclei-large.png"
 
 
 def test_a_request_in_flight_is_answered_before_the_server_ends() -> None:
     with LiveGateway() as live:
         connection = live.connect()
-        data = IMAGE.read_bytes()
+        data = LARGE.read_bytes()
         connection.putrequest("POST", "/segment")
         connection.putheader("Content-Type", "image/png")
         connection.putheader("Content-Length", str(len(data)))
@@ -23,6 +23,8 @@ def test_a_request_in_flight_is_answered_before_the_server_ends() -> None:
         statuses: list[int] = []
         reader = threading.Thread(target=lambda: statuses.append(connection.getresponse().status))
         reader.start()
+        while b"segment_inflight_requests 1.0" not in live.request("GET", "/metrics").body:
+            assert reader.is_alive(), "answered before it was seen in flight"
         assert live.stop() == 0
         reader.join(timeout=30)
         connection.close()

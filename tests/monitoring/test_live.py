@@ -171,6 +171,7 @@ def test_exemplars_lead_from_a_bucket_to_a_trace(stack: Stack) -> None:
 
 def test_a_slowed_stage_shows_in_the_panel_within_one_scrape(stack: Stack) -> None:
     slowest = f"topk(1, {filled_in(TIME_BY_STAGE).replace('[1m]', '[4s]')}) > 1"
+    stack.prometheus.wait_for_scrapes(5)  # what came before has left the window
     assert stack.prometheus.get("/api/v1/query", query=slowest)["result"] == []
     assert ask(stack.gateway, lever_image(25), "?model=slow").status == 200
     stack.prometheus.wait_for_scrapes(1)

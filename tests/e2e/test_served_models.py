@@ -103,15 +103,15 @@ def test_freshly_drawn_sticks_reach_the_dice_that_the_model_card_promises(
     assert np.mean(scores) >= 0.9
 
 
-def test_sticks_cut_in_two_by_another_keep_one_id(gateway: LiveGateway) -> None:
-    fresh = SticksDataset(count=12, seed=815)
+def test_most_sticks_cut_in_two_by_another_keep_one_id(gateway: LiveGateway) -> None:
+    fresh = SticksDataset(count=48, seed=815, min_sticks=2, max_sticks=6)
     kept = []
     for sample in (fresh[index] for index in range(len(fresh))):
         labels = found_labels(gateway, png(sample.image), "?model=sticks")
         for pieces in pieces_of_cut_sticks(sample.labels):
             ids = {prevailing(labels, piece) for piece in pieces}
             kept.append(len(ids) == 1 and 0 not in ids)
-    assert len(kept) >= 5
+    assert len(kept) >= 20
     assert np.mean(kept) >= 0.8
 
 

@@ -35,6 +35,7 @@ from training.progress import RunReport, line
 from training.repository import check_repository
 from training.results import write_results
 from training.tuning import tune
+from training.warm_start import WarmStartError
 
 DATA = Path("../shared/data/dsb2018")
 """Where the nuclei lie unless --data says otherwise."""
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         checkpoints.CheckpointError,
         engine.NotFinite,
         export.ExportError,
+        WarmStartError,
     ) as error:
         console.print(str(error), style="red", markup=False)
         return 1

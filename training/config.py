@@ -237,11 +237,14 @@ class Config:
         What one object is called.
     seed : int
         Seed of everything random.
+    start : str
+        Model folder whose weights training begins with (`training.warm_start`); empty: anew.
     """
 
     name: str
     category: str = "object"
     seed: int = 0
+    start: str = ""
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

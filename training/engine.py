@@ -25,6 +25,7 @@ from training.losses.targets import Targets
 from training.losses.total import losses
 from training.metrics.score import Score, score_labels
 from training.models.unet import UNet
+from training.warm_start import warm_start
 
 EXAMPLES = 2
 """Validation images that are shown after every validation."""
@@ -86,6 +87,10 @@ def train(
     optimizer = torch.optim.AdamW(
         model.parameters(), config.optim.learning_rate, weight_decay=config.optim.weight_decay
     )
+    if config.start and not (folder / "last.pt").is_file():
+        images, _ = batch_at(train_set, config, 0)
+        for network in (model, average):
+            warm_start(network, Path(config.start), images.to(device))
     state = _restore(folder / "last.pt", config, model, average, optimizer)
     started, validated_s, validated_step = time.monotonic(), state.elapsed_s, state.step
     saved_s = state.elapsed_s

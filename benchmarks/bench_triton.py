@@ -178,7 +178,6 @@ async def compare_transports(triton: TritonServer, arguments: argparse.Namespace
                 spent[way].append((time.perf_counter() - began) * 1e3)
                 compute[way].append(_server_compute_ms(triton, arguments.model) - before)
                 mib = (outputs.bytes_in / 2**20, outputs.bytes_out / 2**20)
-                outputs.release()
         cells = " | ".join(f"{statistics.median(times):.1f}" for times in spent.values())
         shares = ", ".join(f"{_transport_share(spent[w], compute[w]):.1%}" for w in list(ways)[1:])
         print(f"| {side} | {mib[0]:.2f}, {mib[1]:.2f} | {cells} | {shares} |", flush=True)

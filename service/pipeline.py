@@ -7,26 +7,36 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from service import signature
 from service.backends.base import Backend, CallContext, Model, Outputs
-from service.domain import Deadline, DecodedImage, ImageLimits, Prediction, Segmentation, Timings
+from service.domain import (
+    Deadline,
+    DecodedImage,
+    ImageLimits,
+    Prediction,
+    Segmentation,
+    Stage,
+    Timings,
+)
 from service.errors import DiscernError
 from service.imaging.decode import decode_image
 from service.imaging.geometry import fit
 from service.postprocess.extract import ExtractOptions, Labelled, extract, label, rank
-from service.postprocess.tiling import Stitcher, plan_tiles
+from service.postprocess.tiling import Stitcher, Tile, plan_tiles
 from service.telemetry.clock import StageClock
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import exemplar
 from service.workers import Gate, Workers
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 OVERLAP = 8
 """Neighbouring tiles share one part in so many of their side."""
@@ -91,7 +101,7 @@ class Seen:
         return sum(array.nbytes for array in (self.image.pixels, *maps))
 
     def copy(self) -> Seen:
-        """Return the same in memory of its own, for use after the backend's is given back."""
+        """Return the same in memory of its own, so that keeping it holds none of the backend's."""
         if self.prediction is None:
             return self
         prediction = Prediction(
@@ -156,82 +166,74 @@ class Segmenter:
         DiscernError
             Any of `service.errors` but `ArtefactError`.
         """
-        clock = job.clock
-        run = self._workers.run
         try:
-            async with self.gate.admitted(job.deadline), self._look(source, job) as seen:
-                image = seen.image
-                clock.enter("postprocess")
-                if seen.prediction is None:
-                    segmentation = await self._by_tiles(seen.model, image, job)
-                else:
-                    segmentation = await run(
-                        job.deadline, "postprocess", extract, seen.prediction, seen.model.recipe,
-                        (image.height, image.width), job.options,
-                    )  # fmt: skip
-                clock.enter("encode")
-                result = Result(job, seen.model, image, seen.prediction, segmentation)
-                body = await run(job.deadline, "encode", render, result)
+            async with self.gate.admitted(job.deadline):
+                seen = source if isinstance(source, Seen) else await self._look(source, job)
+                segmentation = await self._find(seen, job)
+                result = Result(job, seen.model, seen.image, seen.prediction, segmentation)
+                body = await self._run(job, "encode", render, result)
                 keep = job.keep and seen.prediction is not None
-                kept = await run(job.deadline, "encode", seen.copy) if keep else None
+                kept = await self._run(job, "encode", seen.copy) if keep else None
         finally:
-            timings = clock.read()
+            timings = job.clock.read()
             self._observe_stages(timings, job)
-        self._metrics.image_pixels.observe(image.height * image.width)
+        self._metrics.image_pixels.observe(seen.image.height * seen.image.width)
         self._metrics.instances.observe(len(segmentation.instances))
         return Reply(result, body, timings, kept)
 
-    @asynccontextmanager
-    async def _look(self, source: bytes | Seen, job: Job) -> AsyncIterator[Seen]:
-        """Decode, and infer what is not too large; tensors are given back when the block ends."""
-        if isinstance(source, Seen):
-            yield source
-            return
+    async def _look(self, data: bytes, job: Job) -> Seen:
+        """Decode, and infer what is not too large."""
         model = await self.backend.model(job.model, job.version)
-        job.clock.enter("decode")
-        image = await self._workers.run(job.deadline, "decode", decode_image, source, self._limits)
+        image = await self._run(job, "decode", decode_image, data, self._limits)
         if max(image.height, image.width) > job.tile_px:
-            yield Seen(model, image, None)
-            return
-        async with self._predict(image.pixels, model, job) as prediction:
-            yield Seen(model, image, prediction)
+            return Seen(model, image, None)
+        return Seen(model, image, await self._predict(image.pixels, model, job))
 
-    async def _by_tiles(self, model: Model, image: DecodedImage, job: Job) -> Segmentation:
+    async def _find(self, seen: Seen, job: Job) -> Segmentation:
+        """Find the instances, of a large image tile after tile."""
+        if seen.prediction is None:
+            return await self._find_by_tiles(seen, job)
+        size = (seen.image.height, seen.image.width)
+        return await self._run(
+            job, "postprocess", extract, seen.prediction, seen.model.recipe, size, job.options
+        )
+
+    async def _find_by_tiles(self, seen: Seen, job: Job) -> Segmentation:
         """Infer and label tile after tile, and join what their shared strips show to be one."""
-        tiles = plan_tiles(image.height, image.width, job.tile_px, job.tile_px // OVERLAP)
-        stitcher = Stitcher(image.height, image.width, tiles)
-        run, recipe = self._workers.run, model.recipe
+        height, width = seen.image.height, seen.image.width
+        tiles = plan_tiles(height, width, job.tile_px, job.tile_px // OVERLAP)
+        stitcher = Stitcher(height, width, tiles)
         for tile in tiles:
-            async with self._predict(image.pixels[tile.window], model, job) as prediction:
-                job.clock.enter("postprocess")
-                part = await run(
-                    job.deadline, "postprocess", label, prediction, recipe,
-                    (tile.height, tile.width), job.options,
-                )  # fmt: skip
-            await run(
-                job.deadline, "postprocess", stitcher.add, tile,
-                part.labels, part.scores, part.classes,
-            )  # fmt: skip
-        joined = Labelled(*await run(job.deadline, "postprocess", stitcher.result))
-        return await run(job.deadline, "postprocess", rank, joined, recipe, job.options)
+            part = await self._label_tile(seen, tile, job)
+            await self._run(
+                job, "postprocess", stitcher.add, tile, part.labels, part.scores, part.classes
+            )
+        joined = Labelled(*await self._run(job, "postprocess", stitcher.result))
+        return await self._run(job, "postprocess", rank, joined, seen.model.recipe, job.options)
 
-    @asynccontextmanager
-    async def _predict(
-        self, pixels: npt.NDArray[np.uint8], model: Model, job: Job
-    ) -> AsyncIterator[Prediction]:
-        """Fit and infer; the tensors are given back when the block ends."""
-        recipe = model.recipe
-        job.clock.enter("inference")
-        fitted = await self._workers.run(
-            job.deadline, "inference", fit, pixels,
-            multiple=recipe.size_multiple, buckets=recipe.size_buckets,
-        )  # fmt: skip
+    async def _label_tile(self, seen: Seen, tile: Tile, job: Job) -> Labelled:
+        """Infer and label one tile; what the network said of it is gone when this returns."""
+        prediction = await self._predict(seen.image.pixels[tile.window], seen.model, job)
+        size = (tile.height, tile.width)
+        return await self._run(
+            job, "postprocess", label, prediction, seen.model.recipe, size, job.options
+        )
+
+    async def _predict(self, pixels: npt.NDArray[np.uint8], model: Model, job: Job) -> Prediction:
+        """Fit to the sizes that the network takes, and infer."""
+        multiple, buckets = model.recipe.size_multiple, model.recipe.size_buckets
+        fitted = await self._run(job, "inference", fit, pixels, multiple=multiple, buckets=buckets)
         context = CallContext(job.request_id, job.deadline, job.headers)
         outputs = await self._infer(fitted[np.newaxis], model, context)
-        try:
-            yield to_prediction(outputs.tensors, index=0)
-        finally:
-            outputs.release()
+        return to_prediction(outputs.tensors, index=0)
+
+    async def _run(
+        self, job: Job, stage: Stage, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a function on a worker thread, within the job's time, which is counted to `stage`."""
+        if job.clock.stage != stage:
+            job.clock.enter(stage)
+        return await self._workers.run(job.deadline, stage, function, *args, **kwargs)
 
     async def _infer(
         self, images: npt.NDArray[np.uint8], model: Model, context: CallContext

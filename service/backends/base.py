@@ -68,9 +68,6 @@ class Outputs:
     bytes_in: int = 0
     bytes_out: int = 0
 
-    def release(self) -> None:
-        """Give back what holds the tensors (shared memory); they must not be used afterwards."""
-
 
 class Backend(Protocol):
     """A place where networks run."""

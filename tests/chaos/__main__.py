@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import scenarios
-from tests.chaos.scenarios import Row
+from tests.chaos import jobs, load, senders
+from tests.chaos.ground import Row
+from tests.chaos.soak import soak
 from tests.live import ROOT
 
 PAGE = ROOT / "docs" / "RELIABILITY.md"
@@ -27,12 +28,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.chaos")
     parser.add_argument("names", nargs="*", default=list(CHAOS), metavar="NAME")
     parser.add_argument("--seconds", type=float, default=60, help="length of overload and soak")
+    parser.add_argument("--rate", type=float, default=4, help="acts of the soak in a second")
     parser.add_argument("--write", action="store_true", help="keep the results in the page")
     arguments = parser.parse_args()
     good = True
     for name in arguments.names:
         with tempfile.TemporaryDirectory() as folder:
-            rows = asyncio.run(_scenario(name, arguments.seconds, Path(folder)))
+            rows = asyncio.run(_scenario(name, Path(folder), arguments.seconds, arguments.rate))
         for row in rows:
             mark = "ok  " if row.good else "MISS"
             sys.stdout.write(f"{mark} {row.what}: asked {row.asked}, measured {row.measured}\n")
@@ -43,22 +45,24 @@ def main() -> int:
     return 0 if good else 1
 
 
-def _scenario(name: str, seconds: float, folder: Path) -> Coroutine[Any, Any, list[Row]]:
+def _scenario(
+    name: str, folder: Path, seconds: float, rate: float
+) -> Coroutine[Any, Any, list[Row]]:
     match name:
         case "overload":
-            return scenarios.overload(seconds)
+            return load.overload(seconds)
         case "disconnects":
-            return scenarios.disconnects(1000)
+            return senders.disconnects(1000)
         case "slow-bodies":
-            return scenarios.slow_bodies(100)
+            return senders.slow_bodies(100)
         case "terminate":
-            return scenarios.terminate_under_load()
+            return load.terminate_under_load()
         case "kill-jobs":
-            return scenarios.kill_job_runner(folder, kills=10, jobs=20)
+            return jobs.kill_job_runner(folder, kills=10, jobs=20)
         case "bombs":
-            return scenarios.bombs()
+            return senders.bombs()
         case "soak":
-            return scenarios.soak(seconds)
+            return soak(folder, seconds, rate)
         case _:
             raise SystemExit(f"no scenario {name!r}; there are {', '.join((*CHAOS, 'soak'))}")
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.config import Config
+from training.config.experiment import Config
 
 _DATA = {
     "folder": (

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from training.config import Config, from_dict
+from training.config.experiment import Config
+from training.config.read import from_dict
 
 _KEYS = ("config", "model", "average", "optimizer", "step", "elapsed_s", "best", "since_best")
 

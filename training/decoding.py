@@ -15,7 +15,7 @@ from service.domain import Category, Prediction
 from service.imaging.geometry import fit
 from service.postprocess.extract import ExtractOptions, extract
 from service.recipe import Recipe
-from training.config import Config
+from training.config.experiment import Config
 from training.data.dataset import Dataset, Sample
 
 

@@ -17,7 +17,7 @@ from service.domain import Prediction
 from service.recipe import Recipe
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
-from training.config import Config
+from training.config.experiment import Config
 from training.data.dataset import Dataset, Sample
 from training.data.transforms import train_crop
 from training.decoding import Network, TorchNetwork, read, recipe_of, samples, segment

@@ -30,7 +30,7 @@ from service.domain import Prediction
 from service.imaging.geometry import fit
 from service.postprocess.extract import ExtractOptions, extract
 from service.recipe import PARAMETER, Golden, Recipe
-from training.config import Config
+from training.config.experiment import Config
 from training.data.synthetic import golden_scene
 from training.decoding import as_prediction, as_rgb, recipe_of
 from training.models.serving import ServedNetwork, served

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.config import AugmentConfig
+from training.config.data import AugmentConfig
 from training.data.dataset import Sample
 
 IGNORE = -1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.loss_config import AssociativeConfig
+from training.config.loss import AssociativeConfig
 from training.losses.segments import Segments, sample, segment
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.loss_config import DiscriminativeConfig
+from training.config.loss import DiscriminativeConfig
 from training.losses.segments import Segments, segment
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.loss_config import ForegroundConfig
+from training.config.loss import ForegroundConfig
 
 
 def foreground_loss(logits: Tensor, labels: Tensor, config: ForegroundConfig) -> dict[str, Tensor]:

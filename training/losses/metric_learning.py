@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.loss_config import MetricLearningConfig
+from training.config.loss import MetricLearningConfig
 from training.losses.segments import Segments, sample, segment
 
 TAUS: tuple[float, ...] = (0.25, 0.5, 0.75, 0.9)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.loss_config import RecurrentConfig
+from training.config.loss import RecurrentConfig
 from training.losses.segments import sample, segment
 
 _EPSILON = 1e-5

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.loss_config import SpatialConfig
+from training.config.loss import SpatialConfig
 
 _GAIN = 10.0
 """The network gives a tenth of the log-bandwidth."""

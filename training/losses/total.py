@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from service import signature
-from training.loss_config import LossConfig
+from training.config.loss import LossConfig
 from training.losses.associative import associative_loss
 from training.losses.discriminative import discriminative_loss
 from training.losses.foreground import foreground_loss

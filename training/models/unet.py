@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from service import signature
 from service.domain import Method
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.models.heads import Head, add_position, conv_block, extra_heads
 from training.models.normalise import CHANNELS, Normalise, with_coordinates
 

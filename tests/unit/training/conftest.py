@@ -10,14 +10,10 @@ import torch
 
 from service.domain import Prediction
 from training.checkpoint import Checkpoint
-from training.config import (
-    AugmentConfig,
-    Config,
-    DataConfig,
-    DecodeConfig,
-    ModelConfig,
-    OptimConfig,
-)
+from training.config.data import AugmentConfig, DataConfig
+from training.config.experiment import Config, DecodeConfig
+from training.config.model import ModelConfig
+from training.config.optim import OptimConfig
 from training.data.dataset import Sample
 from training.data.synthetic import NucleiDataset
 from training.metrics.score import Score

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.loss_config import AssociativeConfig, ConfigError
+from training.config.checks import ConfigError
+from training.config.loss import AssociativeConfig
 from training.losses.associative import associative_loss
 
 TWO = ([1.0, 1.2, 2.0, 2.4, 2.2], [1, 1, 2, 2, 2])

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from training.cli import open_datasets
-from training.config import Config, DataConfig
+from training.config.data import DataConfig
+from training.config.experiment import Config
 from training.data.dataset import CachedDataset, DataError, FolderDataset, read_image, read_labels
+from training.data.opening import open_datasets
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)
 LABELS = (GREY % 3).astype(np.uint16)

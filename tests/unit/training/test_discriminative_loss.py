@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from training.loss_config import ConfigError, DiscriminativeConfig
+from training.config.checks import ConfigError
+from training.config.loss import DiscriminativeConfig
 from training.losses.discriminative import discriminative_loss
 
 PAPER = DiscriminativeConfig()
@@ -252,7 +253,7 @@ def test_free_vectors_converge_so_that_nearest_means_recover_every_pixel(dimensi
 PEAK = """
 import resource
 import torch
-from training.loss_config import DiscriminativeConfig
+from training.config.loss import DiscriminativeConfig
 from training.losses.discriminative import discriminative_loss
 
 def peak():

@@ -11,7 +11,7 @@ import torch
 from tests.unit.training.conftest import Recorder
 from training import checkpoint, engine
 from training.checkpoint import CheckpointError
-from training.config import Config
+from training.config.experiment import Config
 from training.data.synthetic import NucleiDataset
 
 

@@ -21,7 +21,7 @@ from service import signature
 from service.backends.model_config import model_from_config, parse_config
 from tests.unit.training.conftest import TINY, Recorder
 from training import engine, export
-from training.config import Config
+from training.config.experiment import Config
 from training.data.synthetic import NucleiDataset, golden_scene
 from training.decoding import segment
 from training.models.serving import served

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from training.loss_config import ForegroundConfig
+from training.config.loss import ForegroundConfig
 from training.losses.foreground import foreground_loss, pixel_weights
 
 FLAT = ForegroundConfig(touching_weight=0, edge_weight=0)

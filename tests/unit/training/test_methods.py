@@ -13,10 +13,11 @@ from service import signature
 from service.domain import Method
 from tests.unit.training.conftest import Recorder
 from training import engine
-from training.config import Config
+from training.config.checks import ConfigError
+from training.config.experiment import Config
+from training.config.loss import LossConfig
 from training.data.synthetic import NucleiDataset
 from training.decoding import recipe_of
-from training.loss_config import ConfigError, LossConfig
 from training.losses.targets import Targets
 from training.losses.total import losses
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.loss_config import MetricLearningConfig
+from training.config.loss import MetricLearningConfig
 from training.losses.metric_learning import metric_learning_loss
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.loss_config import RecurrentConfig
+from training.config.loss import RecurrentConfig
 from training.losses.recurrent import mean_shift, pair_loss, recurrent_loss
 
 POINTS = torch.tensor([[1, 0], [0.6, 0.8], [0, 1], [-1, 0]], dtype=torch.float64)

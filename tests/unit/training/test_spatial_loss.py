@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.loss_config import ConfigError, SpatialConfig
+from training.config.checks import ConfigError
+from training.config.loss import SpatialConfig
 from training.losses.spatial import lovasz_hinge, spatial_loss
 
 LABELS = torch.tensor([[[1, 1, 1, 0, 0, 2, 2, 2]]])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from training.config import from_dict, load
-from training.loss_config import ConfigError
+from training.config.checks import ConfigError
+from training.config.read import from_dict, load
 
 SHIPPED = sorted((Path(__file__).parents[3] / "training" / "configs").glob("*.toml"))
 

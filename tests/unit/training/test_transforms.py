@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.config import AugmentConfig
+from training.config.data import AugmentConfig
 from training.data.dataset import Sample
 from training.data.transforms import IGNORE, consecutive, train_crop, vary_intensity
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.models.normalise import (
     Normalise,
     linear_coordinates,

@@ -6,16 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from service.domain import Method
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be run: the message names the key."""
-
-
-def require(condition: bool, message: str) -> None:  # noqa: FBT001 - the condition is the subject
-    """Raise `ConfigError` unless the condition holds."""
-    if not condition:
-        raise ConfigError(message)
+from training.config.checks import require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

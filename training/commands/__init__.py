@@ -1,0 +1,1 @@
+"""What each command does, one module each; `training.cli` lists them."""

@@ -1,0 +1,49 @@
+"""Scores as lines, pictures as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+
+from service.recipe import Recipe
+from training import pictures
+from training.commands.command import console
+from training.data.dataset import Dataset
+from training.decoding import Network, samples, segment
+from training.metrics.score import THRESHOLDS, Score
+from training.progress import line
+
+
+def print_score(title: str, score: Score) -> None:
+    """Print the main figures of a score."""
+    console.print(f"{title}: {len(score.images)} images", markup=False)
+    console.print("  " + line(score), markup=False)
+    pooled = "  ".join(f"{score.pooled(t).ap:.3f}" for t in THRESHOLDS)
+    console.print(f"  pooled AP {pooled}  F1@0.5 {score.pooled(0.5).f1:.3f}", markup=False)
+
+
+def write_picture(path: Path, picture: pictures.Picture) -> None:
+    """Write a picture and say where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), picture[:, :, ::-1])
+    console.print(f"wrote {path}", markup=False)
+
+
+def picture_worst(
+    network: Network, recipe: Recipe, dataset: Dataset, score: Score, path: Path
+) -> None:
+    """Show the six worst images: picture, truth, answer."""
+    worst = sorted(score.images, key=lambda image: image.matchings[0.7].ap)[:6]
+    names = [image.name for image in worst]
+    shown = {sample.name: sample for sample in samples(dataset) if sample.name in names}
+    cells = []
+    for name in names:
+        sample = shown[name]
+        answer = segment(network, sample.image, recipe)
+        cells += [
+            pictures.stretch(sample.image),
+            pictures.outlines(sample.image, sample.labels),
+            pictures.outlines(sample.image, answer),
+        ]
+    write_picture(path, pictures.sheet(cells, columns=3))

@@ -1,0 +1,43 @@
+"""Draw example images."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+
+from training.commands.command import Command, console
+from training.data.dataset import Dataset
+from training.data.synthetic import NucleiDataset, SticksDataset
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    command.add_argument("kind", choices=["nuclei", "sticks"])
+    command.add_argument("--out", type=Path, required=True, help="PNG file")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--size", type=int, default=256)
+    command.add_argument("--count", type=int, default=30, help="objects in the picture")
+    command.add_argument("--radius", type=float, default=11.0, help="of a nucleus, in pixels")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write one drawn image."""
+    drawn: Dataset
+    if options.kind == "sticks":
+        drawn = SticksDataset(
+            count=1, seed=options.seed, size=options.size,
+            min_sticks=options.count, max_sticks=options.count,
+        )  # fmt: skip
+    else:
+        drawn = NucleiDataset(
+            count=1, seed=options.seed, size=options.size,
+            min_nuclei=options.count, max_nuclei=options.count, radius_px=options.radius,
+        )  # fmt: skip
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(options.out), drawn[0].image)
+    console.print(f"wrote {options.out}", markup=False)
+
+
+COMMAND = Command("synthesize", "draw example images", add_arguments, run)

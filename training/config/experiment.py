@@ -1,0 +1,76 @@
+"""One experiment: every table of settings, and what spans several of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from training.config.checks import require
+from training.config.data import AugmentConfig, DataConfig
+from training.config.loss import LossConfig
+from training.config.model import ModelConfig
+from training.config.optim import OptimConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeConfig:
+    """How outputs are read, in evaluation and in the exported recipe.
+
+    Parameters
+    ----------
+    foreground_threshold : float
+        Probability above which a pixel is foreground.
+    settings : mapping of str to float
+        Keyword arguments of the method's decoder.
+    """
+
+    foreground_threshold: float = 0.5
+    settings: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require(
+            0 < self.foreground_threshold < 1, "decode.foreground_threshold: must lie in (0, 1)"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One experiment.
+
+    Parameters
+    ----------
+    name : str
+        Name of the run, and of the exported model.
+    category : str
+        What one object is called.
+    seed : int
+        Seed of everything random.
+    start : str
+        Model folder whose weights training begins with (`training.warm_start`); empty: anew.
+    """
+
+    name: str
+    category: str = "object"
+    seed: int = 0
+    start: str = ""
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+
+    def __post_init__(self) -> None:
+        """Check what spans several tables."""
+        if self.loss.method == "spatial":
+            require(
+                self.model.embedding_size == 2 and self.model.position_px == 0,
+                "model.embedding_size: spatial needs 2, its offsets, and position_px 0",
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the configuration as plain values, for JSON."""
+        return dataclasses.asdict(self)

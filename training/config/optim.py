@@ -1,0 +1,62 @@
+"""Settings of the training loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from training.config.checks import require
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimConfig:
+    """How it is minimised.
+
+    Parameters
+    ----------
+    batch : int
+        Crops per step.
+    learning_rate, weight_decay : float
+        Of AdamW.
+    warmup_steps : int
+        Steps of linear rise of the learning rate.
+    steps : int
+        Length of the run; the learning rate falls as a cosine over it.
+    max_minutes : float
+        When above 0, the run also ends after this time, and the cosine follows the clock where
+        that is further on. Runs bounded by steps alone repeat exactly.
+    clip : float
+        Largest norm of the gradient.
+    ema : float
+        Decay of the running average of the weights, which is what is evaluated and exported.
+    bfloat16 : bool
+        Compute the network in bfloat16 (losses stay float32).
+    validate_every_s, validate_every_steps : float, int
+        Whichever of the two is above 0 and has passed.
+    save_every_s : float
+        Time between snapshots to resume from.
+    accumulate : int
+        Batches whose gradients are added up to one step.
+    patience : int
+        When above 0, stop after so many validations without a better result.
+    """
+
+    batch: int = 8
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup_steps: int = 100
+    steps: int = 20_000
+    max_minutes: float = 0.0
+    clip: float = 5.0
+    ema: float = 0.998
+    bfloat16: bool = False
+    validate_every_s: float = 300.0
+    validate_every_steps: int = 0
+    save_every_s: float = 120.0
+    accumulate: int = 1
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require(self.batch >= 1, "optim.batch: must be 1 or more")
+        require(self.steps >= 1, "optim.steps: must be 1 or more")
+        require(0 <= self.ema < 1, "optim.ema: must lie in [0, 1)")

@@ -145,6 +145,9 @@ class TritonServer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        # A killed server leaves the processes of its python backend behind, in its session.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process = None
         for left in Path("/dev/shm").glob(f"{self.prefix}*"):  # noqa: S108 - a killed server's
             left.unlink(missing_ok=True)

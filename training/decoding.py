@@ -77,7 +77,7 @@ def recipe_of(config: Config) -> Recipe:
     return Recipe(
         method=config.loss.method,
         embedding_size=config.model.embedding_size,
-        classes=(Category(1, config.category),),
+        classes=tuple(Category(i, name) for i, name in enumerate(config.classes, start=1)),
         size_multiple=config.model.size_multiple,
         stride=config.model.embedding_stride,
         foreground_threshold=config.decode.foreground_threshold,

@@ -57,7 +57,7 @@ class Reporter(Protocol):
 def build_model(config: Config) -> UNet:
     """Build the network with weights that follow from the seed."""
     torch.manual_seed(config.seed)
-    return UNet(config.model, method=config.loss.method)
+    return UNet(config.model, method=config.loss.method, classes=len(config.classes))
 
 
 def train(
@@ -126,7 +126,7 @@ def evaluate(network: Network, dataset: Dataset, recipe: Recipe) -> Score:
 
 def batch_at(
     dataset: Dataset, config: Config, step: int, *, calm: bool = False
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Targets]:
     """Draw the batch of a step: all randomness follows from seed and step, so a run can resume.
 
     Parameters
@@ -144,18 +144,18 @@ def batch_at(
     -------
     images : (B, 3, H, W) float32
         In 0..255.
-    labels : (B, H, W) int64
-        As `training.data.transforms.train_crop` gives them.
+    targets : Targets
+        Labels and classes as `training.data.transforms.train_crop` gives them.
     """
     augment = replace(config.augment, warp=0.0) if calm else config.augment
-    images, labels = [], []
+    crops = []
     for slot in range(config.optim.batch):
         rng = np.random.default_rng([config.seed, step, slot])
-        image, truth = train_crop(dataset[int(rng.integers(len(dataset)))], rng, augment)
-        images.append(image)
-        labels.append(truth)
-    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-    return stacked, torch.from_numpy(np.stack(labels)).long()
+        crops.append(train_crop(dataset[int(rng.integers(len(dataset)))], rng, augment))
+    images, labels, classes = (
+        torch.from_numpy(np.stack(part)) for part in zip(*crops, strict=True)
+    )
+    return images.permute(0, 3, 1, 2).contiguous(), Targets(labels.long(), classes.long())
 
 
 def _step(
@@ -174,16 +174,16 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     for part in range(config.optim.accumulate):
         step = state.step * config.optim.accumulate + part
-        images, labels = batch_at(dataset, config, step, calm=calm)
+        images, targets = batch_at(dataset, config, step, calm=calm)
         device = next(model.parameters()).device
-        images, labels = images.to(device), labels.to(device)
+        images, targets = images.to(device), targets.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.optim.bfloat16):
             outputs = model(images)
         generator = torch.Generator().manual_seed(config.seed + step)
-        terms = losses(outputs, Targets(labels), config.loss, generator)
+        terms = losses(outputs, targets, config.loss, generator)
         if not torch.isfinite(terms["total"]):
             path = folder / "not-finite.pt"
-            torch.save({"images": images, "labels": labels, "step": state.step}, path)
+            torch.save({"images": images, "labels": targets.labels, "step": state.step}, path)
             raise NotFinite(f"step {state.step}: the loss is not finite; the batch is in {path}")
         torch.autograd.backward([terms["total"] / config.optim.accumulate])
     nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip)

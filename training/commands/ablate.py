@@ -14,7 +14,7 @@ from training.progress import line
 def run(options: argparse.Namespace) -> None:
     """Print the score with predicted and true foreground, clustered and true grouping."""
     network, recipe, _, config = open_model(options)
-    for foreground, grouping, score in ablate(network, open_split(options, config), recipe):
+    for foreground, grouping, score in ablate(network, open_split(options, config, recipe), recipe):
         console.print(f"{foreground} foreground, {grouping}: {line(score)}", markup=False)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from training import engine
 from training.commands.command import Command
-from training.commands.opening import open_model, open_split
+from training.commands.opening import add_data, open_model, open_split
 from training.commands.show import picture_worst, print_score
 
 
@@ -18,7 +18,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     command.add_argument("model", type=Path, help="model folder or checkpoint")
     command.add_argument("--split", help="list of the data folder; default: the validation list")
-    command.add_argument("--labels", nargs="+", help="label folders, the first that has an id")
+    add_data(command)
     command.add_argument("--only", type=Path, help="file of ids to report apart")
     command.add_argument("--title", help="name of the result; default: the split")
     command.add_argument("--out", type=Path, help="folder for figures and the worst images")
@@ -28,7 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the score, record it, and show the worst images."""
     network, recipe, name, config = open_model(options)
-    dataset = open_split(options, config)
+    dataset = open_split(options, config, recipe)
     score = engine.evaluate(network, dataset, recipe)
     title = options.title or options.split or "validation"
     if options.only is not None:

@@ -9,24 +9,23 @@ import torch
 
 from training import pictures
 from training.commands.command import Command, console
+from training.commands.opening import add_data, data_settings
 from training.commands.show import write_picture
-from training.data.dataset import DataError, FolderDataset
+from training.config.data import DataConfig
+from training.data.opening import open_split
 from training.decoding import samples
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     command.add_argument("split")
-    command.add_argument("--labels", nargs="+", default=["labels"])
+    add_data(command)
     command.add_argument("--out", type=Path, default=Path("runs/inspect.png"))
 
 
 def run(options: argparse.Namespace) -> None:
     """Print figures and write a contact sheet."""
-    dataset = FolderDataset.open(options.data, options.split, tuple(options.labels))
-    problems = list(dataset.check())
-    if problems:
-        raise DataError(problems)
+    dataset = open_split(data_settings(options, DataConfig()), options.data, options.split)
     counts, areas, shapes = [], [], []
     for sample in samples(dataset):
         sizes = torch.bincount(torch.from_numpy(sample.labels).flatten().clamp_min(0))[1:]

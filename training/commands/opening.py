@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from service.recipe import Recipe
 from training import checkpoint, engine, export
 from training.checkpoint import Checkpoint
+from training.config.data import DataConfig, DataKind
 from training.config.experiment import Config
-from training.data.dataset import DataError, Dataset, FolderDataset
-from training.data.opening import open_datasets
+from training.data.dataset import DataError, Dataset
+from training.data.opening import DRAWN, open_datasets
+from training.data.opening import open_split as open_files
 from training.data.synthetic import SticksDataset
 from training.decoding import Network, TorchNetwork, recipe_of
-from training.models.unet import UNet
+from training.models.network import PixelNetwork
+
+
+def add_data(command: argparse.ArgumentParser) -> None:
+    """Declare the arguments that `data_settings` reads."""
+    layouts = [kind for kind in get_args(DataKind) if kind not in DRAWN]
+    command.add_argument("--layout", choices=layouts, help="of the data folder; default: folder")
+    command.add_argument("--labels", nargs="+", help="label folders, the first that has an id")
+    command.add_argument("--classes", nargs="+", help="categories to tell apart")
+
+
+def data_settings(options: argparse.Namespace, base: DataConfig) -> DataConfig:
+    """Give the settings of the data, those on the command line before those of `base`."""
+    given = {
+        "kind": options.layout,
+        "labels": tuple(options.labels or ()),
+        "classes": tuple(options.classes or ()),
+    }
+    return replace(base, **{key: value for key, value in given.items() if value})
 
 
 def add_checkpoint(command: argparse.ArgumentParser) -> None:
@@ -21,7 +43,7 @@ def add_checkpoint(command: argparse.ArgumentParser) -> None:
     command.add_argument("checkpoint", type=Path)
 
 
-def open_checkpoint(path: Path) -> tuple[Checkpoint, UNet]:
+def open_checkpoint(path: Path) -> tuple[Checkpoint, PixelNetwork]:
     """Open a run and its averaged network."""
     state = checkpoint.load(path)
     model = engine.build_model(state.config)
@@ -39,7 +61,7 @@ def open_model(options: argparse.Namespace) -> tuple[Network, Recipe, str, Confi
     return TorchNetwork(model, recipe), recipe, state.config.name, state.config
 
 
-def open_split(options: argparse.Namespace, config: Config | None) -> Dataset:
+def open_split(options: argparse.Namespace, config: Config | None, recipe: Recipe) -> Dataset:
     """Open the images to score, every file read and checked.
 
     Raises
@@ -53,9 +75,6 @@ def open_split(options: argparse.Namespace, config: Config | None) -> Dataset:
         return open_datasets(config, options.data)[1]
     if options.split.startswith("sticks"):
         return SticksDataset(count=100, seed=int(options.split.removeprefix("sticks:")))
-    labels = options.labels or (config.data.labels if config else ["labels"])
-    dataset = FolderDataset.open(options.data, options.split, tuple(labels))
-    problems = list(dataset.check())
-    if problems:
-        raise DataError(problems)
-    return dataset
+    names = tuple(category.name for category in recipe.classes)
+    known = config.data if config else DataConfig(classes=names if len(names) > 1 else ())
+    return open_files(data_settings(options, known), options.data, options.split)

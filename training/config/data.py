@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from training.config.checks import require
 
-DataKind = Literal["folder", "sticks", "nuclei"]
+DataKind = Literal["folder", "kaggle", "cvppp", "cityscapes", "coco", "sticks", "nuclei"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,31 +17,49 @@ class DataConfig:
     Parameters
     ----------
     kind : DataKind
-        ``folder`` reads files, the others draw their images.
+        ``sticks`` and ``nuclei`` draw their images, the others are layouts of files
+        (`training.data.opening`).
     train, val : str
-        Names of the split lists (without ``.txt``) in the data folder.
+        Names of the splits: lists ``<split>.txt`` in the data folder, or what the layout calls
+        them.
     labels : tuple of str
         Label folders; the first that holds an image's mask gives it.
+    classes : tuple of str
+        Names of the data set's categories that are told apart, in the order of the foreground
+        maps; empty: every instance is of one class.
+    resize : tuple of int
+        Height and width that images and labels are brought to; empty: as they are.
+    val_share : float
+        Part of the images that validates where a data set comes without split lists.
     image_size : int
         Side in pixels of the drawn images.
     val_images : int
         How many drawn images validate.
     min_objects, max_objects : int
         Range of the number of objects in a drawn image.
+    drawn : int
+        Generated fields of nuclei that join the training images of ``folder``.
     """
 
     kind: DataKind = "folder"
     train: str = "train"
     val: str = "val"
     labels: tuple[str, ...] = ("labels",)
+    classes: tuple[str, ...] = ()
+    resize: tuple[int, ...] = ()
+    val_share: float = 0.15
     image_size: int = 256
     val_images: int = 32
     min_objects: int = 4
     max_objects: int = 12
+    drawn: int = 0
 
     def __post_init__(self) -> None:
         """Check ranges."""
         require(self.kind in get_args(DataKind), f"data.kind: {self.kind!r} is not known")
+        require(len(self.resize) in (0, 2), "data.resize: must be [height, width]")
+        require(0 < self.val_share < 1, "data.val_share: must lie in (0, 1)")
+        require(len(set(self.classes)) == len(self.classes), "data.classes: a name stands twice")
         require(bool(self.labels), "data.labels: at least one folder is needed")
         require(0 <= self.min_objects <= self.max_objects, "data.min_objects: above max_objects")
 

@@ -45,7 +45,7 @@ class Config:
     name : str
         Name of the run, and of the exported model.
     category : str
-        What one object is called.
+        What one object is called, where all are of one class (`DataConfig.classes` is empty).
     seed : int
         Seed of everything random.
     start : str
@@ -70,6 +70,11 @@ class Config:
                 self.model.embedding_size == 2 and self.model.position_px == 0,
                 "model.embedding_size: spatial needs 2, its offsets, and position_px 0",
             )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the foreground maps."""
+        return self.data.classes or (self.category,)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the configuration as plain values, for JSON."""

@@ -1,19 +1,21 @@
-"""Map-style data sets: image and instance labels, checked before training starts.
-
-The folder format: ``images/<id>.png``, one or more label folders with ``<id>.png`` (16-bit, 0
-background, 1..N instances), and split lists ``<split>.txt`` of ids, one per line.
-"""
+"""Map-style data sets: image and instance labels, checked before training starts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+IGNORE = -1
+"""Label of pixels that no loss and no metric looks at."""
+
+CACHE_BYTES = 4 << 30
+"""Memory that a `CachedDataset` fills at most."""
 
 
 class DataError(Exception):
@@ -42,11 +44,26 @@ class Sample:
         Grey or RGB.
     labels : (H, W) int32
         0 background, 1..K instances, -1 ignore.
+    classes : (K + 1,) int32, optional
+        Class 1..C of every instance, at the index of its id; absent when there is one class.
     """
 
     name: str
     image: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int32]
+    classes: npt.NDArray[np.int32] | None = None
+
+    def classes_at(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Look up the class of instances: 0 for background and ignored pixels.
+
+        Parameters
+        ----------
+        ids : (...) int32
+            Values of `labels`.
+        """
+        if self.classes is None:
+            return (ids > 0).astype(np.int32)
+        return np.where(ids > 0, self.classes[np.maximum(ids, 0)], 0).astype(np.int32)
 
 
 class Dataset(Protocol):
@@ -56,135 +73,104 @@ class Dataset(Protocol):
         """Return the number of samples."""
 
     def __getitem__(self, index: int) -> Sample:
-        """Return one sample, always the same for an index."""
+        """Return one sample, always the same for an index; raise `DataError` if it is broken."""
 
 
-@dataclass(frozen=True, slots=True)
-class FolderDataset:
-    """Images and label maps in a folder.
+class FileDataset(Dataset, Protocol):
+    """A data set of files, which has a name for every sample."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Names of the samples, in order."""
+
+
+def problems(dataset: Dataset) -> Iterator[str]:
+    """Read every sample and yield what is wrong, in order, one line per broken file."""
+    with ThreadPoolExecutor() as threads:
+        for found in threads.map(lambda index: _problems_of(dataset, index), range(len(dataset))):
+            yield from found
+
+
+def _problems_of(dataset: Dataset, index: int) -> tuple[str, ...]:
+    try:
+        dataset[index]
+    except DataError as error:
+        return error.problems
+    return ()
+
+
+class ResizedDataset:
+    """Brings the samples of another data set to one size.
 
     Parameters
     ----------
-    root : Path
-        The folder.
-    ids : tuple of str
-        File names without extension.
-    label_folders : tuple of str
-        The first that holds an id's mask gives it.
+    inner : Dataset
+        Where they come from.
+    height, width : int
+        Pixels.
+
+    Notes
+    -----
+    Images by area, so that nothing flickers; labels by nearest neighbour. What is too small to
+    survive is gone.
     """
 
-    root: Path
-    ids: tuple[str, ...]
-    label_folders: tuple[str, ...] = ("labels",)
-
-    @classmethod
-    def open(cls, root: Path, split: str, label_folders: tuple[str, ...]) -> FolderDataset:
-        """Read a split list.
-
-        Raises
-        ------
-        DataError
-            If the list is missing or empty.
-        """
-        path = root / f"{split}.txt"
-        if not path.is_file():
-            raise DataError([f"{path}: no such split list"])
-        ids = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
-        if not ids:
-            raise DataError([f"{path}: the list is empty"])
-        return cls(root, ids, label_folders)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: int) -> Sample:
-        name = self.ids[index]
-        image = self._image_path(name)
-        labels = self._label_path(name)
-        return Sample(name, read_image(image), read_labels(labels))
-
-    def _image_path(self, name: str) -> Path:
-        return self.root / "images" / f"{name}.png"
-
-    def _label_path(self, name: str) -> Path:
-        for folder in self.label_folders:
-            path = self.root / folder / f"{name}.png"
-            if path.is_file():
-                return path
-        tried = ", ".join(f"{folder}/" for folder in self.label_folders)
-        raise DataError([f"{self._image_path(name)}: no mask in {tried}"])
-
-    def check(self) -> Iterator[str]:
-        """Read every file and yield what is wrong, one sentence per broken file."""
-        for name in self.ids:
-            try:
-                sample_problem = _problem(self._image_path(name), self._label_path(name))
-            except DataError as error:
-                yield from error.problems
-                continue
-            if sample_problem:
-                yield sample_problem
-
-
-class CachedDataset:
-    """Keeps the samples of another data set in memory once they were read."""
-
-    def __init__(self, inner: Dataset) -> None:
+    def __init__(self, inner: Dataset, height: int, width: int) -> None:
         self._inner = inner
-        self._kept: dict[int, Sample] = {}
+        self._size = (width, height)
 
     def __len__(self) -> int:
         return len(self._inner)
 
     def __getitem__(self, index: int) -> Sample:
-        if index not in self._kept:
-            self._kept[index] = self._inner[index]
-        return self._kept[index]
+        sample = self._inner[index]
+        image = cv2.resize(sample.image, self._size, interpolation=cv2.INTER_AREA)
+        labels = cv2.resize(
+            sample.labels.astype(np.float32), self._size, interpolation=cv2.INTER_NEAREST_EXACT
+        )
+        pixels = np.asarray(image, np.uint8)
+        return Sample(sample.name, pixels, labels.astype(np.int32), sample.classes)
 
 
-def read_image(path: Path) -> npt.NDArray[np.uint8]:
-    """Read an 8-bit picture, (H, W) when it is grey, else (H, W, 3) RGB.
+class JoinedDataset:
+    """One data set after another."""
 
-    Raises
-    ------
-    DataError
-        If the file is missing or does not decode.
+    def __init__(self, first: Dataset, second: Dataset) -> None:
+        self._first, self._second = first, second
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+    def __getitem__(self, index: int) -> Sample:
+        past = index - len(self._first)
+        return self._first[index] if past < 0 else self._second[past]
+
+
+class CachedDataset:
+    """Keeps the samples of another data set in memory once they were read.
+
+    Parameters
+    ----------
+    inner : Dataset
+        Where they come from.
+    budget_bytes : int
+        Memory from which on further samples are read each time.
     """
-    pixels = _read(path, cv2.IMREAD_UNCHANGED)
-    if pixels.dtype != np.uint8:
-        raise DataError([f"{path}: {pixels.dtype} pixels, expected 8 bits"])
-    if pixels.ndim == 2:
-        return pixels
-    return np.ascontiguousarray(pixels[:, :, 2::-1])
 
+    def __init__(self, inner: Dataset, budget_bytes: int = CACHE_BYTES) -> None:
+        self._inner = inner
+        self._kept: dict[int, Sample] = {}
+        self._left_bytes = budget_bytes
 
-def read_labels(path: Path) -> npt.NDArray[np.int32]:
-    """Read a label map of 8 or 16 bits.
+    def __len__(self) -> int:
+        return len(self._inner)
 
-    Raises
-    ------
-    DataError
-        If the file is missing, does not decode or has colour channels.
-    """
-    pixels = _read(path, cv2.IMREAD_UNCHANGED)
-    if pixels.ndim != 2:
-        raise DataError([f"{path}: {pixels.shape[2]} channels, a label map has one"])
-    return pixels.astype(np.int32)
-
-
-def _read(path: Path, flags: int) -> npt.NDArray[Any]:
-    if not path.is_file():
-        raise DataError([f"{path}: no such file"])
-    pixels: npt.NDArray[Any] | None = cv2.imdecode(np.fromfile(path, dtype=np.uint8), flags)
-    if pixels is None:
-        raise DataError([f"{path}: does not decode as an image"])
-    return pixels
-
-
-def _problem(image_path: Path, label_path: Path) -> str | None:
-    image, labels = read_image(image_path), read_labels(label_path)
-    if image.shape[:2] != labels.shape:
-        return f"{label_path}: {labels.shape} pixels, the image has {image.shape[:2]}"
-    if not labels.any():
-        return f"{label_path}: no instance in it"
-    return None
+    def __getitem__(self, index: int) -> Sample:
+        if index in self._kept:
+            return self._kept[index]
+        sample = self._inner[index]
+        size_bytes = sample.image.nbytes + sample.labels.nbytes
+        if size_bytes <= self._left_bytes:
+            self._left_bytes -= size_bytes
+            self._kept[index] = sample
+        return sample

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from training.config.data import DataConfig
 from training.config.experiment import Config
-from training.data.dataset import CachedDataset, DataError, Dataset, FolderDataset
+from training.data.cityscapes import CityscapesDataset
+from training.data.coco import CocoDataset
+from training.data.cvppp import CvpppDataset
+from training.data.dataset import (
+    CachedDataset,
+    DataError,
+    Dataset,
+    FileDataset,
+    JoinedDataset,
+    ResizedDataset,
+    problems,
+)
+from training.data.folder import FolderDataset
+from training.data.kaggle import KaggleDataset
 from training.data.synthetic import NucleiDataset, SticksDataset
+
+DRAWN = ("sticks", "nuclei")
+"""Kinds that need no files."""
 
 
 def open_datasets(config: Config, root: Path) -> tuple[Dataset, Dataset]:
@@ -15,23 +32,78 @@ def open_datasets(config: Config, root: Path) -> tuple[Dataset, Dataset]:
     Raises
     ------
     DataError
-        With one line per broken file.
+        With one line per broken file, or per image that both sides name.
     """
     data, seed = config.data, config.seed
-    if data.kind != "folder":
+    if data.kind in DRAWN:
         return (
-            _drawn(config, count=10**9, seed=seed),
-            _drawn(config, count=data.val_images, seed=seed + 1),
+            _drawn(data, count=10**9, seed=seed),
+            _drawn(data, count=data.val_images, seed=seed + 1),
         )
-    opened = [FolderDataset.open(root, split, data.labels) for split in (data.train, data.val)]
-    problems = [problem for dataset in opened for problem in dataset.check()]
-    if problems:
-        raise DataError(problems)
-    return CachedDataset(opened[0]), CachedDataset(opened[1])
+    train, val = (find_split(data, root, split) for split in (data.train, data.val))
+    shared = sorted(set(train.ids) & set(val.ids))
+    if shared:
+        raise DataError(
+            [f"{root}: {name} is in both {data.train} and {data.val}" for name in shared]
+        )
+    wrong = [problem for dataset in (train, val) for problem in problems(dataset)]
+    if wrong:
+        raise DataError(wrong)
+    images = _resized(data, train)
+    if data.drawn:
+        scenes = NucleiDataset(
+            count=data.drawn, seed=seed, size=data.image_size,
+            min_nuclei=data.min_objects, max_nuclei=data.max_objects,
+        )  # fmt: skip
+        images = JoinedDataset(images, scenes)
+    return CachedDataset(images), CachedDataset(_resized(data, val))
 
 
-def _drawn(config: Config, *, count: int, seed: int) -> Dataset:
-    data = config.data
+def open_split(data: DataConfig, root: Path, split: str) -> Dataset:
+    """Open one split of files, every one read and checked.
+
+    Raises
+    ------
+    DataError
+        With one line per broken file.
+    """
+    dataset = find_split(data, root, split)
+    wrong = list(problems(dataset))
+    if wrong:
+        raise DataError(wrong)
+    return _resized(data, dataset)
+
+
+def find_split(data: DataConfig, root: Path, split: str) -> FileDataset:
+    """Find the files of a split, without reading them.
+
+    Raises
+    ------
+    DataError
+        If there are none, or the layout is not one of files.
+    """
+    match data.kind:
+        case "folder":
+            return FolderDataset.open(root, split, data.labels)
+        case "kaggle":
+            return KaggleDataset.open(root, split, data.val_share)
+        case "cvppp":
+            return CvpppDataset.open(root, split, data.val_share)
+        case "cityscapes":
+            return CityscapesDataset.open(root, split, data.classes)
+        case "coco":
+            return CocoDataset.open(root, split, data.classes)
+        case _:
+            raise DataError(
+                [f"data.kind: {data.kind!r} draws its images and has no split {split!r}"]
+            )
+
+
+def _resized(data: DataConfig, dataset: Dataset) -> Dataset:
+    return ResizedDataset(dataset, *data.resize) if data.resize else dataset
+
+
+def _drawn(data: DataConfig, *, count: int, seed: int) -> Dataset:
     if data.kind == "sticks":
         return SticksDataset(
             count=count, seed=seed, size=data.image_size,

@@ -10,15 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from training.config.data import AugmentConfig
-from training.data.dataset import Sample
-
-IGNORE = -1
-"""Label of pixels that no loss looks at."""
+from training.data.dataset import IGNORE, Sample
 
 
 def train_crop(
     sample: Sample, rng: np.random.Generator, config: AugmentConfig
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Cut a crop and vary it.
 
     Parameters
@@ -36,6 +33,8 @@ def train_crop(
         In 0..255.
     labels : (crop, crop) int32
         Consecutive; pixels beyond the image's edge (mirrored in the picture) are `IGNORE`.
+    classes : (crop, crop) int32
+        0 background, 1..C the class of the instance there.
     """
     centre = _centre(sample.labels, rng, config)
     if rng.random() < config.warp:
@@ -43,8 +42,9 @@ def train_crop(
     else:
         x, y = _plain_grid(rng, centre, sample.labels.shape, config)
     image = cv2.remap(sample.image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    labels = cv2.remap(
-        sample.labels.astype(np.int16),
+    # float32 holds ids up to 2**24 exactly; OpenCV moves no 32-bit integers.
+    moved = cv2.remap(
+        sample.labels.astype(np.float32),
         np.rint(x),
         np.rint(y),
         cv2.INTER_NEAREST,
@@ -54,7 +54,8 @@ def train_crop(
     varied = vary_intensity(image.astype(np.float32), rng, config.intensity)
     if varied.ndim == 2:
         varied = np.repeat(varied[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(varied), consecutive(labels.astype(np.int32))
+    labels = moved.astype(np.int32)
+    return np.ascontiguousarray(varied), consecutive(labels), sample.classes_at(labels)
 
 
 def consecutive(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -11,7 +11,9 @@ import pytest
 
 from training.config.data import DataConfig
 from training.config.experiment import Config
-from training.data.dataset import CachedDataset, DataError, FolderDataset, read_image, read_labels
+from training.data.dataset import CachedDataset, DataError, problems
+from training.data.files import read_image, read_labels
+from training.data.folder import FolderDataset
 from training.data.opening import open_datasets
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)
@@ -28,8 +30,10 @@ def root(tmp_path: Path) -> Path:
     cv2.imwrite(str(tmp_path / "labels/a.png"), LABELS)
     cv2.imwrite(str(tmp_path / "labels/b.png"), LABELS)
     cv2.imwrite(str(tmp_path / "better/b.png"), LABELS + 300)
+    cv2.imwrite(str(tmp_path / "images/c.png"), GREY)
+    cv2.imwrite(str(tmp_path / "labels/c.png"), LABELS)
     (tmp_path / "train.txt").write_text("a\nb\n\n")
-    (tmp_path / "val.txt").write_text("a\n")
+    (tmp_path / "val.txt").write_text("c\n")
     return tmp_path
 
 
@@ -112,7 +116,7 @@ def test_every_broken_file_has_its_line(root: Path) -> None:
     cv2.imwrite(str(root / "labels/a.png"), 0 * LABELS)
     no_mask(root)
     dataset = FolderDataset.open(root, "train", ("labels",))
-    assert [Path(line.split(":")[0]).name for line in dataset.check()] == ["a.png", "b.png"]
+    assert [Path(line.split(":")[0]).name for line in problems(dataset)] == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize(("text", "words"), [(None, "no such split"), ("\n", "empty")])
@@ -124,5 +128,5 @@ def test_a_split_list_must_name_images(root: Path, text: str | None, words: str)
 
 
 def test_reading_a_sound_pair_reports_nothing(root: Path) -> None:
-    assert list(FolderDataset.open(root, "train", ("labels",)).check()) == []
+    assert list(problems(FolderDataset.open(root, "train", ("labels",)))) == []
     assert read_image(root / "images/a.png").shape == read_labels(root / "labels/a.png").shape

@@ -49,12 +49,12 @@ def test_a_network_gives_the_tensors_of_its_method(tiny: Config, method: Method)
 def test_the_loss_falls_when_its_gradient_is_followed(tiny: Config, method: Method) -> None:
     model = engine.build_model(configured(tiny, method))
     config = configured(tiny, method).loss
-    images, labels = engine.batch_at(NucleiDataset(count=2, size=64, radius_px=8), tiny, 0)
+    images, targets = engine.batch_at(NucleiDataset(count=2, size=64, radius_px=8), tiny, 0)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     totals = []
     for _ in range(12):
         optimizer.zero_grad()
-        total = losses(model(images), Targets(labels), config)["total"]
+        total = losses(model(images), targets, config)["total"]
         torch.autograd.backward([total])
         optimizer.step()
         totals.append(total.item())

@@ -26,7 +26,7 @@ def checkered(height: int, width: int) -> Sample:
 @settings(max_examples=25, deadline=None)
 def test_flips_and_turns_keep_image_and_mask_together(seed: int, height: int, width: int) -> None:
     sample = checkered(height, width)
-    image, labels = train_crop(sample, np.random.default_rng(seed), PLAIN)
+    image, labels, _ = train_crop(sample, np.random.default_rng(seed), PLAIN)
     assert image.shape == (64, 64, 3)
     ids = np.unique(image[:, :, 0][labels > 0])
     by_label = [np.unique(image[:, :, 0][labels == i]) for i in range(1, labels.max() + 1)]
@@ -38,7 +38,7 @@ def test_flips_and_turns_keep_image_and_mask_together(seed: int, height: int, wi
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=15, deadline=None)
 def test_warping_keeps_most_pixels_under_their_mask(seed: int) -> None:
-    image, labels = train_crop(checkered(200, 200), np.random.default_rng(seed), WARPED)
+    image, labels, _ = train_crop(checkered(200, 200), np.random.default_rng(seed), WARPED)
     inside = labels > 0
     right = [
         np.abs(image[:, :, 0][labels == i] - np.median(image[:, :, 0][labels == i])) < 5
@@ -50,7 +50,7 @@ def test_warping_keeps_most_pixels_under_their_mask(seed: int) -> None:
 
 def test_pixels_beyond_the_image_are_ignored() -> None:
     sample = Sample("small", np.full((32, 64), 9, np.uint8), np.ones((32, 64), np.int32))
-    _, labels = train_crop(sample, np.random.default_rng(0), PLAIN)
+    _, labels, _ = train_crop(sample, np.random.default_rng(0), PLAIN)
     assert (labels == IGNORE).mean() == pytest.approx(0.5)
     assert (labels == 1).mean() == pytest.approx(0.5)
 

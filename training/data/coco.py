@@ -1,0 +1,236 @@
+"""COCO's JSON of instances: polygons and run lengths; crowds are ignored.
+
+``annotations/instances_<split>.json`` and the images in ``<split>/``, as COCO itself comes, or
+``<split>.json`` with the images in ``images/``, as labelling tools write it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+
+from service.masks import rle
+from training.data.dataset import IGNORE, DataError, Sample
+from training.data.files import read_image, require_size
+
+Entry = Mapping[str, Any]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class CocoDataset:
+    """Images described by one JSON file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    folder : Path
+        Where the images lie.
+    images : tuple of mapping
+        Entries of ``images`` that have an instance to learn from.
+    annotations : mapping of int to sequence of mapping
+        Entries of ``annotations`` by image.
+    class_of : mapping of int to int
+        Class 1..C of each category; categories that are not in it are background.
+    several : bool
+        Whether there is more than one class.
+
+    Notes
+    -----
+    Larger instances are painted first, so that a small one on a large one stays visible; crowds
+    are ignored where no instance lies.
+    """
+
+    path: Path
+    folder: Path
+    images: tuple[Entry, ...]
+    annotations: Mapping[int, Sequence[Entry]]
+    class_of: Mapping[int, int]
+    several: bool
+
+    @classmethod
+    def open(cls, root: Path, split: str, classes: tuple[str, ...]) -> CocoDataset:
+        """Read the file of a split.
+
+        Parameters
+        ----------
+        root : Path
+            The data set.
+        split : str
+            Such as ``train2017``.
+        classes : tuple of str
+            Names of categories in the order of the foreground maps; empty: all as one class.
+
+        Raises
+        ------
+        DataError
+            If the file is missing or broken, or its ids do not agree.
+        """
+        path, folder = _locate(root, split)
+        content = _read(path)
+        class_of = _class_of(path, content["categories"], classes)
+        _require_ids(path, content)
+        annotations: dict[int, list[Entry]] = defaultdict(list)
+        for entry in content["annotations"]:
+            if entry["category_id"] in class_of:
+                annotations[entry["image_id"]].append(entry)
+        images = tuple(
+            image
+            for image in content["images"]
+            if any(not entry.get("iscrowd") for entry in annotations.get(image["id"], ()))
+        )
+        if not images:
+            raise DataError(
+                [f"{path}: no image with an instance of {list(classes) or 'any class'}"]
+            )
+        return cls(path, folder, images, annotations, class_of, bool(classes))
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """File names of the images."""
+        return tuple(image["file_name"] for image in self.images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Sample:
+        image = self.images[index]
+        path = self.folder / image["file_name"]
+        pixels = read_image(path)
+        size = pixels.shape[:2]
+        require_size(path, size, (image["height"], image["width"]))
+        labels = np.zeros(size, np.int32)
+        things = []
+        for entry in self.annotations[image["id"]]:
+            mask = self._mask(entry, size)
+            if entry.get("iscrowd"):
+                labels[mask] = IGNORE
+            else:
+                things.append((int(np.count_nonzero(mask)), entry, mask))
+        things.sort(key=lambda thing: -thing[0])
+        for number, (_, _, mask) in enumerate(things, start=1):
+            labels[mask] = number
+        classes = [0, *(self.class_of[entry["category_id"]] for _, entry, _ in things)]
+        return Sample(
+            image["file_name"],
+            pixels,
+            labels,
+            np.array(classes, np.int32) if self.several else None,
+        )
+
+    def _mask(self, entry: Entry, size: tuple[int, ...]) -> Mask:
+        try:
+            mask = fill(entry.get("segmentation"), size)
+        except ValueError as error:
+            raise DataError([f"{self.path}: annotation {entry['id']}: {error}"]) from error
+        if not mask.any():
+            raise DataError([f"{self.path}: annotation {entry['id']}: the mask is empty"])
+        return mask
+
+
+def fill(form: object, size: tuple[int, ...]) -> Mask:
+    """Draw a COCO segmentation.
+
+    Parameters
+    ----------
+    form : list of list of float, or mapping
+        Polygons ``[x1, y1, x2, y2, ...]``, or run lengths of either flavour.
+    size : tuple of int
+        ``(H, W)`` of the image.
+
+    Returns
+    -------
+    (H, W) bool
+        Polygons are filled as pycocotools does it.
+
+    Raises
+    ------
+    ValueError
+        If it is neither, or of another size.
+    """
+    if isinstance(form, Mapping):
+        mask = rle.decode(form)
+        if mask.shape != size:
+            raise ValueError(f"run lengths of {mask.shape} pixels, the image has {size}")
+        return mask
+    if not isinstance(form, list) or not form or not all(_is_polygon(part) for part in form):
+        raise ValueError("the segmentation is neither polygons nor run lengths")
+    parts = coco_mask.frPyObjects(form, *size)
+    return np.asarray(coco_mask.decode(coco_mask.merge(parts)), np.bool_)
+
+
+def _is_polygon(part: object) -> bool:
+    """Three corners or more; pycocotools takes four numbers for a box and crashes on less."""
+    return (
+        isinstance(part, list)
+        and len(part) >= 6
+        and len(part) % 2 == 0
+        and all(isinstance(number, (int, float)) for number in part)
+    )
+
+
+def _locate(root: Path, split: str) -> tuple[Path, Path]:
+    own = root / "annotations" / f"instances_{split}.json"
+    if own.is_file():
+        return own, root / split
+    path = root / f"{split}.json"
+    if not path.is_file():
+        raise DataError([f"{path}: no such file, nor {own}"])
+    return path, root / "images"
+
+
+def _read(path: Path) -> dict[str, list[dict[str, Any]]]:
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError([f"{path}: not JSON: {error}"]) from error
+    wanted = {
+        "images": {"id", "file_name", "height", "width"},
+        "annotations": {"id", "image_id", "category_id"},
+        "categories": {"id", "name"},
+    }
+    for table, keys in wanted.items():
+        entries = content.get(table) if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            raise DataError([f"{path}: has no list {table!r}"])
+        for place, entry in enumerate(entries):
+            missing = sorted(keys - set(entry)) if isinstance(entry, dict) else sorted(keys)
+            if missing:
+                raise DataError([f"{path}: {table}[{place}] has no {', '.join(missing)}"])
+    return content
+
+
+def _class_of(path: Path, categories: Sequence[Entry], classes: tuple[str, ...]) -> dict[int, int]:
+    if not classes:
+        return {entry["id"]: 1 for entry in categories}
+    ids = {entry["name"]: entry["id"] for entry in categories}
+    unknown = [name for name in classes if name not in ids]
+    if unknown:
+        raise DataError([f"{path}: no category {name!r}, only {sorted(ids)}" for name in unknown])
+    return {ids[name]: number for number, name in enumerate(classes, start=1)}
+
+
+def _require_ids(path: Path, content: Mapping[str, Sequence[Entry]]) -> None:
+    """Refuse ids that stand twice, and annotations that point nowhere."""
+    wrong = []
+    for table in ("images", "annotations", "categories"):
+        counts = Counter(entry["id"] for entry in content[table])
+        wrong += [f"{path}: id {i} stands twice in {table}" for i, n in counts.items() if n > 1]
+    for key, table in (("image_id", "images"), ("category_id", "categories")):
+        known = {entry["id"] for entry in content[table]}
+        wrong += [
+            f"{path}: annotation {entry['id']} names {key} {entry[key]}, which is not there"
+            for entry in content["annotations"]
+            if entry[key] not in known
+        ]
+    if wrong:
+        raise DataError(wrong)

@@ -1,0 +1,67 @@
+"""Kaggle's layout of DSB2018: ``stage1_train/<id>/images/<id>.png`` and a mask per nucleus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from training.data.dataset import DataError, Sample
+from training.data.files import Labels, read_image, read_labels, require_size
+from training.data.splits import choose
+
+FOLDER = "stage1_train"
+
+
+@dataclass(frozen=True, slots=True)
+class KaggleDataset:
+    """Images with one mask file per instance.
+
+    Parameters
+    ----------
+    root : Path
+        Holds ``stage1_train``.
+    ids : tuple of str
+        Names of the folders there.
+
+    Notes
+    -----
+    Larger masks are painted first, so that a small instance on a large one stays visible.
+    """
+
+    root: Path
+    ids: tuple[str, ...]
+
+    @classmethod
+    def open(cls, root: Path, split: str, val_share: float) -> KaggleDataset:
+        """Find the images of a split (`training.data.splits.choose`)."""
+        found = [path.parent.name for path in (root / FOLDER).glob("*/images")]
+        return cls(root, choose(root, split, found, val_share))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Sample:
+        name = self.ids[index]
+        folder = self.root / FOLDER / name
+        image = read_image(folder / "images" / f"{name}.png")
+        return Sample(name, image, _paint(folder / "masks", image.shape[:2]))
+
+
+def _paint(folder: Path, size: tuple[int, ...]) -> Labels:
+    paths = sorted(folder.glob("*.png"))
+    if not paths:
+        raise DataError([f"{folder}: no mask in it"])
+    labels = np.zeros(size, np.int32)
+    masks = []
+    for path in paths:
+        mask = read_labels(path) > 0
+        require_size(path, mask.shape, size)
+        if not mask.any():
+            raise DataError([f"{path}: the mask is empty"])
+        masks.append(mask)
+    masks.sort(key=np.count_nonzero, reverse=True)
+    for number, mask in enumerate(masks, start=1):
+        labels[mask] = number
+    return labels

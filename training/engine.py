@@ -21,10 +21,12 @@ from training.config.experiment import Config
 from training.data.dataset import Dataset, Sample
 from training.data.transforms import train_crop
 from training.decoding import Network, TorchNetwork, read, recipe_of, samples, segment
+from training.encoder_weights import SUFFIXES, load_encoder
 from training.losses.targets import Targets
 from training.losses.total import losses
 from training.metrics.score import Score, score_labels
-from training.models.unet import UNet
+from training.models.build import build_network
+from training.models.network import PixelNetwork
 from training.warm_start import warm_start
 
 EXAMPLES = 2
@@ -54,10 +56,10 @@ class Reporter(Protocol):
         """Receive what the network makes of one validation image."""
 
 
-def build_model(config: Config) -> UNet:
+def build_model(config: Config) -> PixelNetwork:
     """Build the network with weights that follow from the seed."""
     torch.manual_seed(config.seed)
-    return UNet(config.model, method=config.loss.method, classes=len(config.classes))
+    return build_network(config.model, method=config.loss.method, classes=len(config.classes))
 
 
 def train(
@@ -90,7 +92,7 @@ def train(
     if config.start and not (folder / "last.pt").is_file():
         images, _ = batch_at(train_set, config, 0)
         for network in (model, average):
-            warm_start(network, Path(config.start), images.to(device))
+            _begin_with(network, Path(config.start), images.to(device))
     state = _restore(folder / "last.pt", config, model, average, optimizer)
     started, validated_s, validated_step = time.monotonic(), state.elapsed_s, state.step
     saved_s = state.elapsed_s
@@ -112,6 +114,13 @@ def train(
         _validate(average, val_set, state, folder, reporter)
     _snapshot(folder, state, model, average, optimizer)
     return state
+
+
+def _begin_with(network: nn.Module, path: Path, images: Tensor) -> None:
+    if path.suffix in SUFFIXES:
+        load_encoder(network, path)
+    else:
+        warm_start(network, path, images)
 
 
 def evaluate(network: Network, dataset: Dataset, recipe: Recipe) -> Score:

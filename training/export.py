@@ -33,8 +33,8 @@ from service.recipe import PARAMETER, Golden, Recipe
 from training.config.experiment import Config
 from training.data.synthetic import golden_scene
 from training.decoding import as_prediction, as_rgb, recipe_of
+from training.models.network import PixelNetwork
 from training.models.serving import ServedNetwork, served
-from training.models.unet import UNet
 
 OPSET = 18
 """Read by ONNX Runtime from 1.14 on, so by Triton 24.10."""
@@ -93,12 +93,12 @@ def open_artefact(folder: Path, *, threads: int = 1) -> Artefact:
     )
 
 
-def export(model: UNet, config: Config, repository: Path, *, card: str) -> Path:
+def export(model: PixelNetwork, config: Config, repository: Path, *, card: str) -> Path:
     """Write the model folder.
 
     Parameters
     ----------
-    model : UNet
+    model : PixelNetwork
         Trained weights.
     config : Config
         Its experiment.

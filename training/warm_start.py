@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
+from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor, nn
 
@@ -44,16 +45,14 @@ def warm_start(model: nn.Module, folder: Path, images: Tensor) -> None:
     """
     stored = _weights(folder)
     norms = dict(_normalised(model))
-    for name, layer in model.named_modules():
-        if not isinstance(layer, nn.Conv2d):
-            continue
-        bias = _take(stored, f"{name}.bias", (layer.out_channels,))
-        with torch.no_grad():
-            layer.weight.copy_(_take(stored, f"{name}.weight", tuple(layer.weight.shape)))
-            if layer.bias is not None:
-                layer.bias.copy_(bias)
-        if name in norms:
-            norms[name].register_buffer("warm_bias", bias, persistent=False)
+    normalising = {id(parameter) for norm in norms.values() for parameter in norm.parameters()}
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if id(parameter) not in normalising:
+                parameter.copy_(_take(stored, name, tuple(parameter.shape)))
+    for name, norm in norms.items():
+        bias = _take(stored, f"{name}.bias", (norm.num_features,))
+        norm.register_buffer("warm_bias", bias, persistent=False)
     _calibrate(model, list(norms.values()), images)
 
 
@@ -84,7 +83,7 @@ def _normalised(model: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
     """Give every normalisation by the name of the convolution before it."""
     for name, module in model.named_modules():
         match list(module.named_children()):
-            case [(first, nn.Conv2d()), (_, nn.BatchNorm2d() as norm), *_]:
+            case [(first, nn.Conv2d() | nn.ConvTranspose2d()), (_, nn.BatchNorm2d() as norm), *_]:
                 yield f"{name}.{first}", norm
             case _:
                 pass
@@ -94,7 +93,7 @@ def _weights(folder: Path) -> Mapping[str, npt.NDArray[np.float32]]:
     path = folder / "1" / "model.onnx"
     try:
         graph = onnx.load(path).graph
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, DecodeError) as error:
         raise WarmStartError(f"start: no network can be read from {path}: {error}") from error
     return {
         tensor.name.removeprefix(_PREFIX).removesuffix(_HALF): numpy_helper.to_array(tensor)
@@ -108,8 +107,8 @@ def _take(
 ) -> Tensor:
     if name not in stored:
         raise WarmStartError(f"start: the model folder's network has no {name}")
-    if stored[name].shape != shape:
-        raise WarmStartError(
-            f"start: {name} has shape {stored[name].shape} in the model folder, {shape} here"
-        )
-    return torch.from_numpy(stored[name].astype(np.float32))
+    # A slope per channel is stored as (C, 1, 1), ready to be broadcast.
+    found = stored[name].shape[:1] if len(shape) == 1 else stored[name].shape
+    if found != shape:
+        raise WarmStartError(f"start: {name} has shape {found} in the model folder, {shape} here")
+    return torch.from_numpy(stored[name].astype(np.float32).reshape(shape))

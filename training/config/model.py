@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from training.config.checks import require
 
 Coordinates = Literal["none", "linear", "periodic"]
+NetworkName = Literal["unet", "enet", "erfnet", "fpn"]
+
+WIDTHS: Final[dict[str, tuple[int, ...]]] = {
+    "unet": (32, 48, 64, 96, 128),
+    "enet": (16, 64, 128),
+    "erfnet": (16, 64, 128),
+    "fpn": (64, 128, 256, 512),
+}
+"""Channels of each level; those of the papers, where there is one."""
+
+STEMS: Final = {"unet": 2, "enet": 2, "erfnet": 2, "fpn": 4}
+"""Pixels per feature along each axis, where the heads begin; only the U-Net takes another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,10 +28,18 @@ class ModelConfig:
 
     Parameters
     ----------
+    network : NetworkName
+        ``unet`` works on folded pixels, with skips by concatenation; ``enet`` is the fast network
+        of the discriminative loss's paper, ``erfnet`` its larger sibling; ``fpn`` is a residual
+        encoder, which can begin with weights from elsewhere (`Config.start`), with a
+        feature-pyramid decoder.
     widths : tuple of int
-        Channels of each level; each level halves the resolution.
+        Channels of each level; each level halves the resolution. Empty: `WIDTHS`.
+    blocks : tuple of int
+        Residual blocks of each level of ``fpn``: (2, 2, 2, 2) is ResNet-18, (3, 4, 6, 3) ResNet-34.
     stem : int
-        Blocks of ``stem x stem`` pixels are folded into channels before the first level.
+        Pixels per feature along each axis, which the heads unfold; ``unet`` folds blocks of
+        ``stem x stem`` pixels into channels before its first level. 0: `STEMS`.
     embedding_size : int
         E.
     embedding_stride : int
@@ -33,16 +53,25 @@ class ModelConfig:
         by construction).
     """
 
-    widths: tuple[int, ...] = (32, 48, 64, 96, 128)
-    stem: int = 2
+    network: NetworkName = "unet"
+    widths: tuple[int, ...] = ()
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    stem: int = 0
     embedding_size: int = 8
     embedding_stride: int = 1
     coordinates: Coordinates = "linear"
     position_px: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check ranges."""
-        require(len(self.widths) >= 2, "model.widths: at least two levels are needed")
+        """Fill in what the network decides, and check ranges."""
+        require(
+            self.network in get_args(NetworkName),
+            f"model.network: {self.network!r} is not one of {', '.join(get_args(NetworkName))}",
+        )
+        # The one way in which a frozen dataclass completes itself; the saved copy says it all.
+        object.__setattr__(self, "widths", self.widths or WIDTHS[self.network])
+        object.__setattr__(self, "stem", self.stem or STEMS[self.network])
+        self._check_levels()
         require(self.stem >= 1, "model.stem: must be 1 or more")
         require(
             self.embedding_stride >= 1 and self.stem % self.embedding_stride == 0,
@@ -57,6 +86,25 @@ class ModelConfig:
             self.position_px == 0 or self.embedding_size >= 2,
             "model.position_px: needs an embedding of two dimensions or more",
         )
+
+    def _check_levels(self) -> None:
+        require(len(self.widths) >= 2, "model.widths: at least two levels are needed")
+        if self.network == "unet":
+            return
+        own = STEMS[self.network]
+        require(self.stem == own, f"model.stem: {self.network} has {own}, not {self.stem}")
+        if self.network == "fpn":
+            require(
+                len(self.blocks) == len(self.widths) and min(self.blocks) >= 1,
+                f"model.blocks: {len(self.widths)} numbers of 1 or more are needed, as many as "
+                f"model.widths, not {list(self.blocks)}",
+            )
+        else:
+            require(
+                len(self.widths) == 3 and self.widths[0] > 3,
+                f"model.widths: {self.network} takes three, the first above 3 "
+                f"(the paper's are {list(WIDTHS[self.network])}), not {list(self.widths)}",
+            )
 
     @property
     def size_multiple(self) -> int:

@@ -10,16 +10,8 @@ from torch.nn import functional
 
 from service import signature
 from service.domain import Method
+from training.models.blocks import conv_block
 from training.models.normalise import pixel_index
-
-
-def conv_block(inputs: int, outputs: int) -> nn.Sequential:
-    """3 x 3 convolution, batch normalisation, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
 
 
 class Head(nn.Module):

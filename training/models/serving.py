@@ -58,8 +58,15 @@ def served(network: nn.Module, method: str) -> ServedNetwork:
 def _fold(module: nn.Module) -> nn.Module:
     for name, child in module.named_children():
         match list(child.children()):
-            case [nn.Conv2d() as convolution, nn.BatchNorm2d() as norm, *rest]:
-                setattr(module, name, nn.Sequential(fuse_conv_bn_eval(convolution, norm), *rest))
+            case [
+                nn.Conv2d() | nn.ConvTranspose2d() as convolution,
+                nn.BatchNorm2d() as norm,
+                *rest,
+            ]:
+                transposed = isinstance(convolution, nn.ConvTranspose2d)
+                fused = fuse_conv_bn_eval(convolution, norm, transposed)
+                # What follows keeps its place, and so its name: `training.warm_start` reads it.
+                setattr(module, name, nn.Sequential(fused, nn.Identity(), *rest))
             case _:
                 _fold(child)
     return module

@@ -6,35 +6,35 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from service import signature
 from service.domain import Method
 from training.config.model import ModelConfig
-from training.models.heads import Head, add_position, conv_block, extra_heads
-from training.models.normalise import CHANNELS, Normalise, with_coordinates
+from training.models.blocks import conv_block
+from training.models.network import PixelNetwork
 
 
-class UNet(nn.Module):
-    """Image in 0..255 to embedding and foreground logits.
+class UNet(PixelNetwork):
+    """Two convolutions a level, skips by concatenation.
 
     Parameters
     ----------
     config : ModelConfig
-        Widths, stem, embedding.
+        ``widths`` are the channels of each level; ``stem`` is the side of the folded blocks.
     method : Method
-        Decides which outputs there are beyond embedding and foreground.
+        Decides the heads.
     classes : int
         Foreground maps.
+
+    References
+    ----------
+    Ronneberger, Fischer, Brox 2015 (arXiv:1505.04597).
     """
 
     def __init__(
         self, config: ModelConfig, *, method: Method = "discriminative", classes: int = 1
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.method = method
+        super().__init__(config, method)
         widths = config.widths
-        channels = (3 + CHANNELS[config.coordinates]) * config.stem**2
-        self.normalise = Normalise()
+        channels = self.channels * config.stem**2
         self.down = nn.ModuleList()
         for width in widths:
             self.down.append(nn.Sequential(conv_block(channels, width), conv_block(width, width)))
@@ -43,47 +43,11 @@ class UNet(nn.Module):
         for below, width in zip(widths[:0:-1], widths[-2::-1], strict=True):
             self.reduce.append(nn.Conv2d(below, width, 1))
             self.up.append(nn.Sequential(conv_block(2 * width, width), conv_block(width, width)))
-        self.embedding = Head(
-            widths[0], config.embedding_size, upscale=config.stem // config.embedding_stride
-        )
-        self.foreground = Head(widths[0], classes, upscale=config.stem)
-        self.extras = extra_heads(
-            method,
-            inputs=widths[0],
-            classes=classes,
-            upscale=config.stem // config.embedding_stride,
-        )
+        self.add_heads(widths[0], classes)
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Run the network.
-
-        Parameters
-        ----------
-        image : (N, 3, H, W) float32
-            RGB in 0..255; H and W are multiples of ``config.size_multiple``.
-
-        Returns
-        -------
-        dict
-            ``embedding`` (N, E, h, w), ``foreground`` (N, C, H, W) logits and what the method
-            adds (`service.signature`), float32.
-        """
-        features = self._trunk(image)
-        embedding = self.embedding(features)
-        if self.config.position_px > 0:
-            embedding = add_position(
-                embedding,
-                position_px=self.config.position_px,
-                stride=self.config.embedding_stride,
-            )
-        if self.method == "spatial":
-            embedding = torch.tanh(embedding)
-        outputs = {signature.EMBEDDING: embedding, signature.FOREGROUND: self.foreground(features)}
-        return outputs | {name: head(features) for name, head in self.extras.items()}
-
-    def _trunk(self, image: Tensor) -> Tensor:
-        x = with_coordinates(self.normalise(image), self.config.coordinates)
-        x = functional.pixel_unshuffle(x, self.config.stem)
+    def features(self, image: Tensor) -> Tensor:
+        """Run the trunk on (N, channels, H, W)."""
+        x = functional.pixel_unshuffle(image, self.config.stem)
         x = x.contiguous(memory_format=torch.channels_last)
         skips: list[Tensor] = []
         for level, block in enumerate(self.down):

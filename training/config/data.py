@@ -71,14 +71,19 @@ class AugmentConfig:
     Parameters
     ----------
     crop : int
-        Side of the square crops in pixels.
+        Height of the crops in pixels; width too, unless `crop_width` is set.
+    crop_width : int
+        Width of the crops in pixels; 0: they are square.
+    turn : bool
+        Crops are turned by quarters, or by any angle where they are warped; else up stays up, and
+        they are only flipped left to right.
     instance_crop : float
         Probability that a crop is centred near an instance rather than anywhere.
     scale : float
         Crops are magnified by a factor in [1 / scale, scale], log-uniform.
     warp : float
         Probability of a change of scale, free rotation and elastic bending; flips and quarter
-        turns, which lose no sharpness, happen always.
+        turns, which lose no sharpness, always have their chance.
     elastic_px : float
         Standard deviation of the elastic bending.
     intensity : float
@@ -89,6 +94,8 @@ class AugmentConfig:
     """
 
     crop: int = 256
+    crop_width: int = 0
+    turn: bool = True
     instance_crop: float = 0.5
     scale: float = 1.4
     warp: float = 0.5
@@ -99,4 +106,13 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         require(self.crop >= 32, f"augment.crop: {self.crop} is below 32")
+        require(
+            self.width == self.crop or not self.turn,
+            "augment.crop_width: a crop that is turned must be square; set augment.turn = false",
+        )
         require(self.scale >= 1, f"augment.scale: {self.scale} is below 1")
+
+    @property
+    def width(self) -> int:
+        """Width of the crops in pixels."""
+        return self.crop_width or self.crop

@@ -165,7 +165,7 @@ def fill(form: object, size: tuple[int, ...]) -> Mask:
     if not isinstance(form, list) or not form or not all(_is_polygon(part) for part in form):
         raise ValueError("the segmentation is neither polygons nor run lengths")
     parts = coco_mask.frPyObjects(form, *size)
-    return np.asarray(coco_mask.decode(coco_mask.merge(parts)), np.bool_)
+    return rle.decode(coco_mask.merge(parts))
 
 
 def _is_polygon(part: object) -> bool:
@@ -190,7 +190,7 @@ def _locate(root: Path, split: str) -> tuple[Path, Path]:
 
 def _read(path: Path) -> dict[str, list[dict[str, Any]]]:
     try:
-        content = json.loads(path.read_bytes())
+        content: Any = json.loads(path.read_bytes())
     except ValueError as error:
         raise DataError([f"{path}: not JSON: {error}"]) from error
     wanted = {
@@ -206,7 +206,7 @@ def _read(path: Path) -> dict[str, list[dict[str, Any]]]:
             missing = sorted(keys - set(entry)) if isinstance(entry, dict) else sorted(keys)
             if missing:
                 raise DataError([f"{path}: {table}[{place}] has no {', '.join(missing)}"])
-    return content
+    return dict(content)
 
 
 def _class_of(path: Path, categories: Sequence[Entry], classes: tuple[str, ...]) -> dict[int, int]:

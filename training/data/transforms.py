@@ -29,11 +29,11 @@ def train_crop(
 
     Returns
     -------
-    image : (crop, crop, 3) float32
+    image : (crop, width, 3) float32
         In 0..255.
-    labels : (crop, crop) int32
+    labels : (crop, width) int32
         Consecutive; pixels beyond the image's edge (mirrored in the picture) are `IGNORE`.
-    classes : (crop, crop) int32
+    classes : (crop, width) int32
         0 background, 1..C the class of the instance there.
     """
     centre = _centre(sample.labels, rng, config)
@@ -110,7 +110,7 @@ def _centre(
     labels: npt.NDArray[np.int32], rng: np.random.Generator, config: AugmentConfig
 ) -> npt.NDArray[np.float64]:
     height, width = labels.shape
-    half = config.crop / 2
+    half = np.array([config.crop, config.width]) / 2
     centre = rng.uniform(0, 1, 2) * [height, width]
     if rng.random() < config.instance_crop:
         # A random pixel that belongs to an instance: a few draws find one without a scan.
@@ -130,14 +130,16 @@ def _plain_grid(
     config: AugmentConfig,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Whole-pixel positions, turned by quarters and flipped: nothing is interpolated."""
-    corner = np.rint(centre - (config.crop - 1) / 2)
+    crop = (config.crop, config.width)
+    corner = np.rint(centre - (np.array(crop) - 1) / 2)
     for axis in (0, 1):
-        if shape[axis] <= config.crop:
-            corner[axis] = -rng.integers(0, config.crop - shape[axis] + 1)
-    steps = np.arange(config.crop, dtype=np.float32)
-    y, x = np.meshgrid(steps + corner[0], steps + corner[1], indexing="ij")
-    turns = int(rng.integers(4))
-    y, x = np.rot90(y, turns), np.rot90(x, turns)
+        if shape[axis] <= crop[axis]:
+            corner[axis] = -rng.integers(0, crop[axis] - shape[axis] + 1)
+    rows, columns = (np.arange(side, dtype=np.float32) for side in crop)
+    y, x = np.meshgrid(rows + corner[0], columns + corner[1], indexing="ij")
+    if config.turn:
+        turns = int(rng.integers(4))
+        y, x = np.rot90(y, turns), np.rot90(x, turns)
     if rng.random() < 0.5:
         y, x = y[:, ::-1], x[:, ::-1]
     return np.ascontiguousarray(x, np.float32), np.ascontiguousarray(y, np.float32)
@@ -146,17 +148,21 @@ def _plain_grid(
 def _warped_grid(
     rng: np.random.Generator, centre: npt.NDArray[np.float64], config: AugmentConfig
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Positions after a change of scale, a free rotation, a flip and elastic bending."""
+    """Positions after a change of scale, a rotation, a flip and elastic bending."""
     magnify = np.exp(rng.uniform(-1, 1) * np.log(config.scale))
-    angle = rng.uniform(0, 2 * np.pi)
+    angle = rng.uniform(0, 2 * np.pi) if config.turn else 0.0
     flip = rng.choice([-1.0, 1.0])
-    steps = (np.arange(config.crop, dtype=np.float32) - (config.crop - 1) / 2) / magnify
-    v, u = np.meshgrid(steps, steps, indexing="ij")
+    rows, columns = (
+        (np.arange(side, dtype=np.float32) - (side - 1) / 2) / magnify
+        for side in (config.crop, config.width)
+    )
+    v, u = np.meshgrid(rows, columns, indexing="ij")
     x = np.cos(angle) * u * flip - np.sin(angle) * v + centre[1]
     y = np.sin(angle) * u * flip + np.cos(angle) * v + centre[0]
     if config.elastic_px > 0:
         coarse = rng.normal(0, config.elastic_px, (2, 6, 6)).astype(np.float32)
-        bend = [cv2.resize(c, (config.crop,) * 2, interpolation=cv2.INTER_CUBIC) for c in coarse]
+        size = (config.width, config.crop)
+        bend = [cv2.resize(c, size, interpolation=cv2.INTER_CUBIC) for c in coarse]
         x, y = x + bend[0], y + bend[1]
     return x.astype(np.float32), y.astype(np.float32)
 

@@ -14,7 +14,7 @@ from training.config.experiment import Config
 from training.data.dataset import CachedDataset, DataError, problems
 from training.data.files import read_image, read_labels
 from training.data.folder import FolderDataset
-from training.data.opening import open_datasets
+from training.data.opening import open_datasets, open_split
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)
 LABELS = (GREY % 3).astype(np.uint16)
@@ -130,3 +130,38 @@ def test_a_split_list_must_name_images(root: Path, text: str | None, words: str)
 def test_reading_a_sound_pair_reports_nothing(root: Path) -> None:
     assert list(problems(FolderDataset.open(root, "train", ("labels",)))) == []
     assert read_image(root / "images/a.png").shape == read_labels(root / "labels/a.png").shape
+
+
+def test_an_image_may_not_train_and_validate(root: Path) -> None:
+    (root / "val.txt").write_text("c\na\n")
+    with pytest.raises(DataError, match="a is in both train and val"):
+        open_datasets(Config(name="x"), root)
+
+
+def test_a_list_may_not_name_an_image_twice(root: Path) -> None:
+    (root / "train.txt").write_text("a\nb\na\n")
+    with pytest.raises(DataError, match=r"train\.txt: a stands there twice"):
+        FolderDataset.open(root, "train", ("labels",))
+
+
+def test_generated_fields_may_join_the_training_images(root: Path) -> None:
+    data = DataConfig(drawn=3, image_size=48, min_objects=2, max_objects=3)
+    train, val = open_datasets(Config(name="x", data=data), root)
+    assert (len(train), len(val)) == (2 + 3, 1)
+    assert train[1].name == "b"
+    assert train[2].image.shape == (48, 48)
+
+
+def test_a_full_cache_reads_again(root: Path) -> None:
+    dataset = CachedDataset(FolderDataset.open(root, "train", ("labels",)), budget_bytes=10)
+    assert dataset[0] is not dataset[0]
+
+
+def test_resizing_keeps_ids_and_their_place(root: Path) -> None:
+    labels = np.zeros((6, 8), np.uint16)
+    labels[:3, :4], labels[3:, 4:] = 300, 40000
+    cv2.imwrite(str(root / "labels/c.png"), labels)
+    sample = open_split(DataConfig(resize=(12, 8)), root, "val")[0]
+    assert sample.image.shape == sample.labels.shape == (12, 8)
+    assert sample.labels[0, 0] == 300
+    assert sample.labels[11, 7] == 40000

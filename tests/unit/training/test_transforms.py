@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from training.config.checks import ConfigError
 from training.config.data import AugmentConfig
 from training.data.dataset import Sample
 from training.data.transforms import IGNORE, consecutive, train_crop, vary_intensity
@@ -78,6 +81,53 @@ def test_intensities_vary_within_the_range_of_bytes(shape: tuple[int, ...]) -> N
 def test_a_flat_image_can_be_varied() -> None:
     flat = np.full((8, 8), 7, np.float32)
     assert np.isfinite(vary_intensity(flat, np.random.default_rng(0), 1.0)).all()
+
+
+UPRIGHT = AugmentConfig(
+    crop=40, crop_width=72, turn=False, intensity=0, warp=0, elastic_px=0, scale=1.3
+)
+
+
+@pytest.mark.parametrize("warp", [0.0, 1.0])
+def test_a_frame_that_is_not_turned_keeps_up_up(warp: float) -> None:
+    rows = np.repeat(np.arange(60, dtype=np.uint8)[:, None], 90, axis=1)
+    sample = Sample("rows", rows, np.ones((60, 90), np.int32))
+    config = replace(UPRIGHT, warp=warp)
+    image, labels, _ = train_crop(sample, np.random.default_rng(2), config)
+    assert image.shape == (40, 72, 3)
+    assert labels.shape == (40, 72)
+    down = np.diff(image[:, :, 0], axis=0)[labels[1:] > 0]
+    assert (down >= 0).all()
+    assert down.mean() > 0.5
+
+
+def test_a_whole_frame_comes_as_it_is_or_mirrored() -> None:
+    sample = checkered(40, 72)
+    seen = [train_crop(sample, np.random.default_rng(i), UPRIGHT)[0][:, :, 0] for i in range(8)]
+    same = [np.array_equal(image, sample.image) for image in seen]
+    mirrored = [np.array_equal(image[:, ::-1], sample.image) for image in seen]
+    assert all(a != b for a, b in zip(same, mirrored, strict=True))
+    assert any(same)
+    assert any(mirrored)
+
+
+def test_a_turned_crop_must_be_square() -> None:
+    with pytest.raises(ConfigError, match="must be square"):
+        AugmentConfig(crop=64, crop_width=96)
+
+
+def test_classes_follow_their_instances() -> None:
+    labels = np.zeros((64, 64), np.int32)
+    labels[:20], labels[40:] = 2, 40_000
+    classes = np.zeros(40_001, np.int32)
+    classes[[2, 40_000]] = 3, 1
+    sample = Sample("two", np.where(labels == 2, 90, 0).astype(np.uint8), labels, classes)
+    image, crop, at = train_crop(sample, np.random.default_rng(4), WARPED)
+    assert set(np.unique(at)) == {0, 1, 3}
+    assert set(np.unique(at[crop == 1])) == {3}
+    assert set(np.unique(at[crop == 2])) == {1}
+    assert (at[crop <= 0] == 0).all()
+    assert np.median(image[at == 3]) == 90
 
 
 def test_renumbering_keeps_background_and_ignored_pixels() -> None:

@@ -5,11 +5,11 @@ Nothing here parses arguments or prints.
 
 from __future__ import annotations
 
-import asyncio
 import glob
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -26,8 +26,8 @@ from service.masks.rle import decode
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 """What counts as an image in a folder; a file that is named is taken as it is."""
 
-Answer = Callable[[bytes], Awaitable[bytes]]
-"""From an image file's bytes to the JSON of ``POST /segment``, here or on a server."""
+Answer = Callable[[bytes], bytes]
+"""From an image file's bytes to the answer of ``POST /segment``, here or on a server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,34 +169,42 @@ def _expand(source: str) -> Iterator[tuple[Path, str]]:
             yield Path(match), Path(match).stem
 
 
-async def segment_files(
-    tasks: Sequence[Task], answer: Answer, sink: Sink, *, at_once: int
-) -> AsyncIterator[Outcome]:
+def segment_files(
+    tasks: Iterable[Task], answer: Answer, sink: Sink, *, at_once: int
+) -> Generator[Outcome, None, None]:
     """Segment files side by side and yield outcomes as they come.
 
     A file that fails is reported and leaves nothing behind. Only `at_once` images are in memory.
+
+    Parameters
+    ----------
+    tasks : iterable of Task
+        Taken one by one.
+    answer : callable
+        Is called from several threads.
+    sink : Sink
+        Likewise.
+    at_once : int
+        Files under way at the same time.
     """
     todo = iter(tasks)
-    running: set[asyncio.Task[Outcome]] = set()
-    try:
+    running: set[Future[Outcome]] = set()
+    with ThreadPoolExecutor(at_once, thread_name_prefix="file") as pool:
         while True:
             for task in itertools.islice(todo, at_once - len(running)):
-                running.add(asyncio.create_task(_segment_file(task, answer, sink)))
+                running.add(pool.submit(_segment_file, task, answer, sink))
             if not running:
                 return
-            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            done, running = wait(running, return_when=FIRST_COMPLETED)
             for finished in done:
                 yield finished.result()
-    finally:
-        for unfinished in running:
-            unfinished.cancel()
 
 
-async def _segment_file(task: Task, answer: Answer, sink: Sink) -> Outcome:
+def _segment_file(task: Task, answer: Answer, sink: Sink) -> Outcome:
     try:
-        data = await asyncio.to_thread(task.path.read_bytes)
-        found = await answer(data)
-        await asyncio.to_thread(sink.put, task, data, found)
+        data = task.path.read_bytes()
+        found = answer(data)
+        sink.put(task, data, found)
     except DiscernError as error:
         return Outcome(task.path, problem=error.detail)
     except OSError as error:

@@ -34,16 +34,18 @@ class Gateway:
         self.workers.close()
 
 
-def assemble(settings: Settings) -> Gateway:
+def assemble(settings: Settings, workers: Workers | None = None) -> Gateway:
     """Return a gateway that is not yet started (`Lifecycle.start`).
 
     Parameters
     ----------
     settings : Settings
         Everything that can be chosen.
+    workers : Workers, optional
+        What runs its functions, if not a pool as the settings ask for.
     """
     metrics = Metrics()
-    workers = Workers(settings.worker_count())
+    workers = workers or Workers(settings.worker_count())
     gate = Gate(
         slots=settings.in_flight_limit(),
         waiting=settings.max_queue,

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from discern.client import AsyncClient, DiscernClientError, NoAnswer, Retries, ServerProblem
-from service.commands.options import client_for
+from service.commands.options import calling
 from service.settings import Settings
 
 
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 async def put_load(url: str, data: bytes, settings: Settings, clients: int, seconds: float) -> Load:
     """Keep `clients` requests under way for so long; the first, which warms up, is not counted."""
     load = Load()
-    async with client_for(url, settings) as client:
+    async with AsyncClient(url, **calling(settings)) as client:
         await client.segment(data)
         client.retries = Retries(attempts=1)  # a refusal is a result here
         began = time.perf_counter()

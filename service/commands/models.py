@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from discern.client import DiscernClientError
+from discern.client import Client, DiscernClientError
 from service.backends.model_config import model_from_config, parse_config
-from service.commands.options import add_server, client_for
+from service.commands.options import add_server, calling
 from service.errors import DiscernError
 from service.settings import Settings
 
@@ -28,7 +27,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Carry the command out and return the exit status."""
     try:
-        found = asyncio.run(_asked(arguments.url, settings)) if arguments.url else _read(settings)
+        found = _asked(arguments.url, settings) if arguments.url else _read(settings)
     except (DiscernError, DiscernClientError, OSError) as error:
         print(f"discern: {error}", file=sys.stderr)
         return 1
@@ -45,9 +44,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-async def _asked(url: str, settings: Settings) -> Sequence[dict[str, Any]]:
-    async with client_for(url, settings) as client:
-        return await client.models()
+def _asked(url: str, settings: Settings) -> Sequence[dict[str, Any]]:
+    with Client(url, **calling(settings)) as client:
+        return client.models()
 
 
 def _read(settings: Settings) -> Sequence[dict[str, Any]]:

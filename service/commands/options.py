@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
-from functools import partial
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ParamSpec, TypedDict, TypeVar
 
-from discern.client import AsyncClient, DiscernClientError
+from discern.client import Client, DiscernClientError
 from discern.results import Settings as Asked
 from service.api.schemas import Format
 from service.errors import DiscernError
 from service.files import Answer
-from service.local import answer, running_gateway
+from service.local import lanes, lanes_for
 from service.postprocess.extract import ExtractOptions
 from service.settings import Settings
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Calling(TypedDict):
+    """What every client is told of its calls."""
+
+    api_key: str | None
+    timeout_s: float
 
 
 def add_server(parser: argparse.ArgumentParser) -> None:
@@ -39,25 +46,28 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-score", type=float, default=0.0, help="lowest score, in [0, 1]")
 
 
-def client_for(url: str, settings: Settings) -> AsyncClient:
-    """Return a client of a server; the key comes from ``DISCERN_API_KEY``."""
-    timeout_s = settings.timeout_ms / 1e3
-    return AsyncClient(url, api_key=os.environ.get("DISCERN_API_KEY"), timeout_s=timeout_s)
+def calling(settings: Settings) -> Calling:
+    """Return how a client calls a server; the key comes from ``DISCERN_API_KEY``."""
+    return {"api_key": os.environ.get("DISCERN_API_KEY"), "timeout_s": settings.timeout_ms / 1e3}
 
 
-@asynccontextmanager
-async def answering(
-    arguments: argparse.Namespace, settings: Settings, wanted: Format
-) -> AsyncIterator[tuple[Answer, int]]:
+@contextmanager
+def answering(
+    arguments: argparse.Namespace, settings: Settings, wanted: Format, *, images: int = 1
+) -> Iterator[tuple[Answer, int]]:
     """Hand over what answers images, here or on a server, and how many at once suit it."""
     if arguments.url:
         asked: Asked = {"min_score": arguments.min_score}
         for name in ("model", "bandwidth", "foreground_threshold", "min_area"):
             if getattr(arguments, name) is not None:
                 asked[name] = getattr(arguments, name)
-        async with client_for(arguments.url, settings) as client:
-            limits = await _told(client.limits())
-            yield partial(_ask, client, wanted, asked), max(1, int(limits["in_flight"]))
+        with Client(arguments.url, **calling(settings)) as client:
+            limits = _told(client.limits)
+
+            def there(data: bytes) -> bytes:
+                return _told(client.render, data, wanted.value, **asked)
+
+            yield there, max(1, int(limits["in_flight"]))
         return
     options = ExtractOptions(
         bandwidth=arguments.bandwidth,
@@ -65,19 +75,15 @@ async def answering(
         min_area=arguments.min_area,
         min_score=arguments.min_score,
     )
+    count = lanes_for(images, settings)
     model = arguments.model or settings.default_model
-    async with running_gateway(settings) as gateway:
-        here = partial(answer, gateway, wanted=wanted, model=model, options=options)
-        yield here, gateway.segmenter.gate.slots
+    with lanes(settings, wanted, count=count, model=model, options=options) as here:
+        yield here, count
 
 
-async def _ask(client: AsyncClient, wanted: Format, asked: Asked, data: bytes) -> bytes:
-    return await _told(client.render(data, wanted.value, **asked))
-
-
-async def _told(call: Awaitable[T]) -> T:
-    """Await a call of the client; its errors become ours."""
+def _told(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a method of the client; its errors become ours."""
     try:
-        return await call
+        return call(*args, **kwargs)
     except DiscernClientError as error:
         raise DiscernError(str(error)) from error

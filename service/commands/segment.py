@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,12 +15,8 @@ from service.api.schemas import Format
 from service.commands.options import add_server, add_settings, answering
 from service.errors import DiscernError
 from service.files import Folder, Lines, Outcome, Sink, Task, find_images, segment_files
-from service.local import for_many_images
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
-
-MANY = 8
-"""From this many images on, networks run side by side on one thread each."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,7 +47,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     configure_logging("warning", settings.log_format)
     try:
         if arguments.images == ["-"]:
-            return asyncio.run(_standard_input(arguments, settings))
+            return _standard_input(arguments, settings)
         tasks = find_images(arguments.images)
         with ExitStack() as stack:
             sink = _sink(arguments, stack)
@@ -81,12 +76,10 @@ def _segment(
     where = arguments.out or arguments.jsonl
     if len(todo) < len(tasks):
         print(f"{len(tasks) - len(todo)} of {len(tasks)} are answered already", file=sys.stderr)
-    if len(todo) >= MANY:
-        settings = for_many_images(settings)
     outcomes: list[Outcome] = []
     try:
         if todo:
-            asyncio.run(_run(arguments, settings, todo, sink, outcomes))
+            _run(arguments, settings, todo, sink, outcomes)
     except KeyboardInterrupt:
         done = sum(outcome.problem is None for outcome in outcomes)
         print(f"stopped after {done} of {len(todo)}; say it again to go on", file=sys.stderr)
@@ -99,7 +92,7 @@ def _segment(
     return 1 if failed else 0
 
 
-async def _run(
+def _run(
     arguments: argparse.Namespace,
     settings: Settings,
     todo: Sequence[Task],
@@ -111,14 +104,14 @@ async def _run(
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("", total=len(todo))
-        async with answering(arguments, settings, Format.RLE) as (answer, at_once):
-            async for outcome in segment_files(todo, answer, sink, at_once=at_once):
+        with answering(arguments, settings, Format.RLE, images=len(todo)) as (answer, at_once):
+            for outcome in segment_files(todo, answer, sink, at_once=at_once):
                 outcomes.append(outcome)
                 progress.advance(bar)
 
 
-async def _standard_input(arguments: argparse.Namespace, settings: Settings) -> int:
-    data = await asyncio.to_thread(sys.stdin.buffer.read)
-    async with answering(arguments, settings, Format.RLE) as (answer, _):
-        sys.stdout.buffer.write(await answer(data) + b"\n")
+def _standard_input(arguments: argparse.Namespace, settings: Settings) -> int:
+    data = sys.stdin.buffer.read()
+    with answering(arguments, settings, Format.RLE) as (answer, _):
+        sys.stdout.buffer.write(answer(data) + b"\n")
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from pathlib import Path
 
@@ -31,15 +30,11 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     configure_logging("warning", settings.log_format)
     out = arguments.out or Path(f"{arguments.image.stem}.view.png")
     try:
-        out.write_bytes(asyncio.run(_draw(arguments, settings)))
+        data = arguments.image.read_bytes()
+        with answering(arguments, settings, Format.PANELS_PNG) as (answer, _):
+            out.write_bytes(answer(data))
     except (DiscernError, OSError) as error:
         print(f"discern: {error}", file=sys.stderr)
         return 1
     print(out)
     return 0
-
-
-async def _draw(arguments: argparse.Namespace, settings: Settings) -> bytes:
-    data = await asyncio.to_thread(arguments.image.read_bytes)
-    async with answering(arguments, settings, Format.PANELS_PNG) as (answer, _):
-        return await answer(data)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +59,31 @@ def test_segment_says_what_is_done_already(
     assert len(Path("out.jsonl").read_bytes().splitlines()) == 1
     assert main([*arguments, "--again"]) == 0
     assert len(Path("out.jsonl").read_bytes().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_segment_goes_on_where_it_was_interrupted_without_loss_or_repetition(
+    picture: Path, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "many", tmp_path / "out.jsonl"
+    folder.mkdir()
+    names = [str(folder / f"{number:04d}.png") for number in range(200)]
+    for name in names:
+        shutil.copy(picture, name)
+    command = [sys.executable, "-m", "service", "segment", str(folder), "--jsonl", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as first:
+        while not (out.exists() and out.stat().st_size):
+            with pytest.raises(subprocess.TimeoutExpired):  # it has not ended
+                first.wait(0.02)
+        first.send_signal(signal.SIGINT)
+        _, told = first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert "say it again to go on" in told
+    assert 0 < len(out.read_bytes().splitlines()) < len(names)
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    answered = [json.loads(line) for line in out.read_bytes().splitlines()]
+    assert sorted(answer["file"] for answer in answered) == names
+    assert {len(answer["instances"]) for answer in answered} == {COUNT}
 
 
 def test_segment_reads_one_image_from_standard_input(

@@ -40,65 +40,63 @@ def test_a_name_for_nothing_is_an_error(pictures: Path) -> None:
         find_images([str(pictures / "nowhere*.png")])
 
 
-async def _run(tasks: list[Task], sink: Sink, *, stop_after: int | None = None) -> list[Outcome]:
+def _run(tasks: list[Task], sink: Sink, *, stop_after: int | None = None) -> list[Outcome]:
     """Segment with an answer that fails for empty files; stop as an interrupt would."""
 
-    async def answer(data: bytes) -> bytes:
+    def answer(data: bytes) -> bytes:
         if not data:
             raise BrokenImage("it is empty")
         return NOTHING
 
     outcomes = []
     run = segment_files(tasks, answer, sink, at_once=2)
-    async for outcome in run:
+    for outcome in run:
         outcomes.append(outcome)
         if len(outcomes) == stop_after:
             break
-    await run.aclose()  # type: ignore[attr-defined]
+    run.close()
     return outcomes
 
 
-async def test_a_file_that_fails_is_reported_and_leaves_nothing(
-    pictures: Path, tmp_path: Path
-) -> None:
+def test_a_file_that_fails_is_reported_and_leaves_nothing(pictures: Path, tmp_path: Path) -> None:
     (pictures / "a.png").write_bytes(b"")
     tasks = find_images([str(pictures / "*.png"), str(pictures / "b.jpg")])
-    outcomes = await _run(tasks, Folder(tmp_path / "out", pictures=False))
+    outcomes = _run(tasks, Folder(tmp_path / "out", pictures=False))
     problems = {outcome.path.name: outcome.problem for outcome in outcomes}
     assert problems == {"a.png": "it is empty", "b.png": None, "b.jpg": None}
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["b.jpg.json", "b.png.json"]
 
 
-async def test_pictures_lie_beside_the_answers(pictures: Path, tmp_path: Path) -> None:
-    await _run(find_images([str(pictures / "a.png")]), Folder(tmp_path / "out", pictures=True))
+def test_pictures_lie_beside_the_answers(pictures: Path, tmp_path: Path) -> None:
+    _run(find_images([str(pictures / "a.png")]), Folder(tmp_path / "out", pictures=True))
     assert (tmp_path / "out/a.overlay.png").read_bytes().startswith(b"\x89PNG")
 
 
-async def test_an_interrupted_folder_is_taken_up_without_loss_or_repetition(
+def test_an_interrupted_folder_is_taken_up_without_loss_or_repetition(
     pictures: Path, tmp_path: Path
 ) -> None:
     tasks = find_images([str(pictures)])
-    await _run(tasks, Folder(tmp_path / "out", pictures=False), stop_after=2)
+    _run(tasks, Folder(tmp_path / "out", pictures=False), stop_after=2)
     again = Folder(tmp_path / "out", pictures=False)
     todo = [task for task in tasks if not again.has(task)]
     assert 0 < len(todo) < len(tasks)
-    await _run(todo, again)
+    _run(todo, again)
     assert all(again.has(task) for task in tasks)
 
 
-async def test_interrupted_lines_are_taken_up_without_loss_or_repetition(
+def test_interrupted_lines_are_taken_up_without_loss_or_repetition(
     pictures: Path, tmp_path: Path
 ) -> None:
     tasks, file = find_images([str(pictures)]), tmp_path / "out.jsonl"
     lines = Lines(file)
-    await _run(tasks[:2], lines)
+    _run(tasks[:2], lines)
     lines.close()
     with file.open("ab") as torn:
         torn.write(b'{"file":"cut o')  # the machine went down in mid-write
     again = Lines(file)
     assert [again.has(task) for task in tasks] == [True, True, False, False]
-    await _run([task for task in tasks if not again.has(task)], again)
+    _run([task for task in tasks if not again.has(task)], again)
     again.close()
     answered = sorted(orjson.loads(line)["file"] for line in file.read_bytes().splitlines())
     assert answered == sorted(str(task.path) for task in tasks)

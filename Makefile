@@ -45,6 +45,9 @@ pictures: $(VENV)/.dev ## draw the pages' pictures again, from generated images 
 prometheus-install: $(VENV)/.dev ## fetch Debian's Prometheus into .prometheus/ for the monitoring tests (20 MB, once)
 	@$(BIN)/python -m tests.monitoring.install
 
+redis-install: $(VENV)/.dev ## fetch Debian's Redis into .redis/ for the tests of shared jobs and quotas (2 MB, once)
+	@$(BIN)/python -m tests.redis_server.install
+
 dashboards: $(VENV)/.dev ## write the Grafana dashboards from their source
 	@$(BIN)/python monitoring/grafana/make_dashboards.py
 
@@ -114,4 +117,4 @@ clean: ## remove what the tools left behind, .venv included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist *.egg-info
 
 
-.PHONY: help bench setup serve test quick browser-install docs pictures dashboards prometheus-install triton-install triton contract coverage fmt lint type image up down release audit manifests clean
+.PHONY: help bench setup serve test quick browser-install docs pictures dashboards prometheus-install redis-install triton-install triton contract coverage fmt lint type image up down release audit manifests clean

@@ -35,6 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
     guard = Guard(settings)
     gateway = assemble(settings)
     work = jobs.make_jobs(gateway)
+    quotas = Quotas(settings.quota, settings.quota_store)
     spans = open_spans(settings.otlp_endpoint, version=version("discern"))
 
     @asynccontextmanager
@@ -47,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
             await work.aclose()
+            await quotas.aclose()
             await gateway.aclose()
             if spans:
                 await asyncio.to_thread(spans.close)
@@ -64,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.gateway = gateway
     app.state.jobs = work
     app.state.guard = guard
-    app.state.quotas = Quotas(settings.quota, settings.quota_store)
+    app.state.quotas = quotas
     app.state.intake = Intake(settings.max_body_bytes, settings.receive_s, fetcher_of(settings))
     app.include_router(routes.router)
     app.include_router(batch.router)

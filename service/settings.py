@@ -134,6 +134,17 @@ class Settings(BaseSettings):
         Path(".discern/jobs.sqlite3"),
         description="File that keeps jobs over a restart; made with the first job.",
     )
+    jobs_store: str = Field(
+        "",
+        description="Where several gateways keep jobs together (`redis://host:6379`, extra "
+        "`redis`); empty keeps them in the file of this one.",
+    )
+    job_lease_s: float = Field(
+        30.0,
+        gt=0,
+        description="After so many seconds without a sign of life from a gateway, others that "
+        "share its jobs take over what it was working on.",
+    )
     jobs_max_bytes: int = Field(
         2 * 2**30, ge=2**20, description="Images and results of all jobs together, in bytes."
     )

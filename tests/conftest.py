@@ -1,9 +1,32 @@
-"""What holds for every test."""
+"""What holds for every test, and what several rooms of tests share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.redis_server.server import RedisServer
 
 # The first call of a kernel compiles it, which no deadline foresees; and every run is the same run.
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
+
+
+@pytest.fixture(scope="session")
+def running_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis for all tests of a session."""
+    from tests.redis_server.server import RedisServer, located
+
+    with RedisServer(located(), tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(running_redis: RedisServer) -> RedisServer:
+    """A Redis with nothing in it."""
+    running_redis.empty()
+    return running_redis

@@ -25,9 +25,9 @@ from service.api.state import GatewayOf, intake_of, jobs_of
 from service.domain import Deadline
 from service.errors import BadParameter, JobHasNoResult
 from service.gateway import Gateway
+from service.jobs.factory import choose_store
 from service.jobs.records import Item, ItemResult, JobStatus, Order
 from service.jobs.runner import JobRunner
-from service.jobs.store import JobStore
 from service.settings import Settings
 
 router = APIRouter(tags=["jobs"], responses=problems(401, 404, 422, 503))
@@ -137,8 +137,7 @@ def make_jobs(gateway: Gateway) -> JobRunner:
     """Return what works jobs off with the pipeline of a gateway."""
     settings = gateway.settings
     return JobRunner(
-        settings.jobs_file,
-        partial(JobStore, max_bytes=settings.jobs_max_bytes, keep_s=settings.job_keep_s),
+        choose_store(settings),
         partial(_perform, gateway),
         _excuse,
         runners=settings.job_runners,

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import math
 import time
-from typing import Final, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from limits import RateLimitItem, parse
-from limits.aio.storage import Storage
+from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import ConfigurationError, StorageError
-from limits.storage import storage_from_string
 
 from service.errors import QuotaExceeded, SettingsError
 
 _COMPLAIN_S: Final = 60.0
+_ANSWER_S: Final = 1.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -46,7 +47,7 @@ class Quotas:
     Raises
     ------
     SettingsError
-        If either is not understood.
+        If either is not understood, or redis-py is not installed.
 
     Notes
     -----
@@ -56,13 +57,11 @@ class Quotas:
 
     def __init__(self, general: str, store: str = "") -> None:
         self._general = parse_quota(general) if general else None
-        try:
-            storage = storage_from_string(
-                f"async+{store or 'memory://'}", wrap_exceptions=True, implementation="redispy"
-            )
-        except ConfigurationError as error:
-            raise SettingsError("DISCERN_QUOTA_STORE must look like redis://host:6379") from error
-        self._limiter = SlidingWindowCounterRateLimiter(cast(Storage, storage))
+        self._close: Callable[[], Awaitable[None]] | None = None
+        storage: Storage = MemoryStorage()
+        if store:
+            self._close, storage = _shared(store)
+        self._limiter = SlidingWindowCounterRateLimiter(storage)
         self._complained_s = -math.inf
 
     async def take(self, caller: str, own: str | None = None) -> dict[str, str]:
@@ -107,8 +106,35 @@ class Quotas:
             )
         return headers
 
+    async def aclose(self) -> None:
+        """Close the connections to the store; safe to call twice."""
+        if self._close is not None:
+            await self._close()
+
     def _complain(self, error: StorageError) -> None:
         now_s = time.monotonic()
         if now_s - self._complained_s > _COMPLAIN_S:
             self._complained_s = now_s
             _LOG.warning("quotas are not counted: their store does not answer", exc_info=error)
+
+
+def _shared(store: str) -> tuple[Callable[[], Awaitable[None]], Storage]:
+    """Return the counts at an address, and what closes the connections to it."""
+    try:
+        from redis.asyncio import ConnectionPool
+    except ImportError as error:
+        raise SettingsError(
+            "DISCERN_QUOTA_STORE is set, but redis-py is not installed: "
+            "pip install 'discern[redis]'"
+        ) from error
+    try:
+        # A store that hangs must not hold requests up.
+        pool: Any = ConnectionPool.from_url(
+            store, socket_connect_timeout=_ANSWER_S, socket_timeout=_ANSWER_S
+        )
+        storage = RedisStorage(
+            f"async+{store}", wrap_exceptions=True, implementation="redispy", connection_pool=pool
+        )
+    except (ValueError, ConfigurationError) as error:
+        raise SettingsError("DISCERN_QUOTA_STORE must look like redis://host:6379") from error
+    return pool.aclose, storage

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+OVER: Final = ("succeeded", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +68,13 @@ class ItemResult:
     status: int
     media_type: str
     body: bytes
+
+
+def state_of(counts: Mapping[str, int], *, cancelled: bool) -> State:
+    """Return the state of a job from how many of its items are in which."""
+    if cancelled:
+        return "cancelled"
+    if counts.get("queued", 0) + counts.get("running", 0):
+        begun = set(counts) - {"queued"}
+        return "running" if begun else "queued"
+    return "succeeded" if counts.get("succeeded") else "failed"

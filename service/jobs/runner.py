@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from service.errors import BackendUnavailable, CapacityError, JobAbandoned, JobsUnavailable
+from service.jobs.factory import Opener
 from service.jobs.records import Item, ItemResult
 from service.jobs.store import JobStore
 
@@ -21,6 +24,7 @@ ATTEMPTS: Final = 3
 
 _LOOK_S: Final = 1.0
 _EXPIRE_S: Final = 60.0
+_COMPLAIN_S: Final = 60.0
 _LOG = logging.getLogger(__name__)
 
 Perform = Callable[[Item], Awaitable[ItemResult]]
@@ -28,14 +32,13 @@ Excuse = Callable[[Item, Exception], ItemResult]
 
 
 class JobRunner:
-    """The store, and the tasks that empty it. The file is made when the first job comes.
+    """The store, and the tasks that empty it.
 
     Parameters
     ----------
-    path : Path
-        The file of jobs.
-    open_store : callable
-        Opens it.
+    opener : Opener
+        Opens the store: at the start when others may have left something in it, else with the
+        first job.
     perform, excuse : callable
         Make the answer for an item, and the problem document when that failed.
     runners : int
@@ -46,16 +49,14 @@ class JobRunner:
 
     def __init__(
         self,
-        path: Path,
-        open_store: Callable[[Path], JobStore],
+        opener: Opener,
         perform: Perform,
         excuse: Excuse,
         *,
         runners: int,
         resting: Callable[[], bool],
     ) -> None:
-        self._path = path
-        self._open_store = open_store
+        self._opener = opener
         self._perform = perform
         self._excuse = excuse
         self._runners = runners
@@ -65,11 +66,12 @@ class JobRunner:
         self._opening = asyncio.Lock()
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._complained_s = -math.inf
         self._current: dict[tuple[str, int], asyncio.Task[ItemResult]] = {}
 
     async def start(self) -> None:
-        """Go on with what an earlier process left."""
-        if not self._path.exists():
+        """Go on with what was left, by an earlier process or by others."""
+        if not self._opener.at_start:
             return
         try:
             await self._opened()
@@ -102,7 +104,7 @@ class JobRunner:
                 task.cancel()
 
     async def aclose(self) -> None:
-        """Put back what is being worked on, close the file; safe to call twice."""
+        """Put back what is being worked on, close the store; safe to call twice."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -114,36 +116,47 @@ class JobRunner:
     async def _opened(self) -> JobStore:
         async with self._opening:
             if self._store is None:
-                self._store = store = await self.call(self._open_store, self._path)
-                await self._recover(store)
-                loops = [self._work(store) for _ in range(self._runners)]
-                self._tasks = [asyncio.create_task(loop) for loop in (*loops, self._tidy(store))]
+                self._store = store = await self.call(self._opener.open)
+                chores = (*[self._work] * self._runners, self._recover, self._expire)
+                self._tasks = [asyncio.create_task(self._go_on(chore, store)) for chore in chores]
             return self._store
 
-    async def _recover(self, store: JobStore) -> None:
-        for item in await self.call(store.recover):
-            if item.attempt < ATTEMPTS:
-                await self.call(store.requeue, item)
-            else:
-                gone = JobAbandoned(f"the server ended {ATTEMPTS} times while working on this")
-                await self.call(store.finish, item, self._excuse(item, gone))
-
-    async def _work(self, store: JobStore) -> None:
+    async def _go_on(self, chore: Callable[[JobStore], Awaitable[None]], store: JobStore) -> None:
+        """Do a chore again and again, also when the store is away for a while."""
         while True:
             try:
-                item = None if self._resting() else await self.call(store.claim)
-                if item is not None:
-                    await self._finish(store, item)
-                    continue
-                self._news.clear()
-                await asyncio.wait_for(self._news.wait(), _LOOK_S)
-            except TimeoutError:
-                continue
-            except JobsUnavailable as error:  # a full disk, perhaps not for ever
-                _LOG.warning("%s", error.detail, exc_info=error.__cause__)
+                await chore(store)
+            except JobsUnavailable as error:
+                self._complain(error)
                 await asyncio.sleep(_LOOK_S)
 
+    async def _work(self, store: JobStore) -> None:
+        """Work on the next item, or wait for one."""
+        self._news.clear()
+        item = None if self._resting() else await self.call(store.claim)
+        if item is not None:
+            await self._finish(store, item)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), _LOOK_S)
+
+    async def _recover(self, store: JobStore) -> None:
+        """Let wait again, or give up, what processes now gone were working on."""
+        for item in await self.call(store.recover):
+            if item.attempt < ATTEMPTS:
+                await self._keep(store.requeue, item)
+            else:
+                gone = JobAbandoned(f"the server ended {ATTEMPTS} times while working on this")
+                await self._keep(store.finish, item, self._excuse(item, gone))
+        await asyncio.sleep(self._opener.recover_s)
+
+    async def _expire(self, store: JobStore) -> None:
+        """Forget jobs whose time is over."""
+        await self.call(store.expire)
+        await asyncio.sleep(_EXPIRE_S)
+
     async def _finish(self, store: JobStore, item: Item) -> None:
+        """Work on an item until it has an outcome, or is to wait again."""
         key = (item.job_id, item.number)
         task = self._current[key] = asyncio.ensure_future(self._perform(item))
         try:
@@ -152,24 +165,36 @@ class JobRunner:
         except asyncio.CancelledError:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await self.call(store.put_back, item)  # changes nothing when the job was cancelled
+            # Changes nothing when the job was cancelled; where it fails, `recover` sees to it.
+            with contextlib.suppress(JobsUnavailable):
+                await self.call(store.put_back, item)
             own = asyncio.current_task()
             if own is not None and own.cancelling():
                 raise
             return
         except (CapacityError, BackendUnavailable) as error:
-            await self.call(store.put_back, item, delay_s=max(_LOOK_S, error.retry_after_s))
+            delay_s = max(_LOOK_S, error.retry_after_s)
+            await self._keep(store.put_back, item, delay_s=delay_s)
             return
         except Exception as error:  # noqa: BLE001 - whatever it was, the caller gets an answer
             result = self._excuse(item, error)
         finally:
             self._current.pop(key, None)
-        await self.call(store.finish, item, result)
+        await self._keep(store.finish, item, result)
 
-    async def _tidy(self, store: JobStore) -> None:
+    async def _keep(self, method: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Write something down, when the disk is full for as long as it takes until it is not."""
         while True:
             try:
-                await self.call(store.expire)
+                await self.call(method, *args, **kwargs)
             except JobsUnavailable as error:
-                _LOG.warning("%s", error.detail, exc_info=error.__cause__)
-            await asyncio.sleep(_EXPIRE_S)
+                self._complain(error)
+                await asyncio.sleep(_LOOK_S)
+            else:
+                return
+
+    def _complain(self, error: JobsUnavailable) -> None:
+        now_s = time.monotonic()
+        if now_s - self._complained_s > _COMPLAIN_S:
+            self._complained_s = now_s
+            _LOG.warning("jobs wait: %s", error.detail, exc_info=error.__cause__)

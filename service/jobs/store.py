@@ -1,89 +1,19 @@
-"""Jobs in one SQLite file: what was accepted is on disk before the caller hears of it.
-
-Every change is one transaction. An item leaves the state ``running`` once: the statement that
-writes its outcome asks for that state, so that a second outcome finds nothing to change.
-"""
+"""What is asked of a place that keeps jobs, whichever it is."""
 
 from __future__ import annotations
 
-import fcntl
-import secrets
-import sqlite3
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, Final
+from typing import Protocol
 
-from service.errors import IdempotencyKeyReused, JobNotFound, JobsUnavailable
-from service.jobs.records import Item, ItemResult, JobStatus, Order, State
-
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS jobs (
-    id TEXT PRIMARY KEY, client TEXT NOT NULL, idempotency_key TEXT, digest TEXT NOT NULL,
-    query TEXT NOT NULL, cancelled INTEGER NOT NULL DEFAULT 0, created_s REAL NOT NULL,
-    expires_s REAL, UNIQUE (client, idempotency_key)
-);
-CREATE TABLE IF NOT EXISTS items (
-    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE, number INTEGER NOT NULL,
-    name TEXT NOT NULL, image BLOB, state TEXT NOT NULL DEFAULT 'queued',
-    attempts INTEGER NOT NULL DEFAULT 0, not_before_s REAL NOT NULL DEFAULT 0,
-    status INTEGER, media_type TEXT, body BLOB, PRIMARY KEY (job_id, number)
-);
-CREATE INDEX IF NOT EXISTS items_by_state ON items (state, not_before_s);
-"""
-_OVER: Final = "('succeeded', 'failed', 'cancelled')"
+from service.jobs.records import Item, ItemResult, JobStatus, Order
 
 
-class JobStore:
-    """The file, held by one process at a time. Methods are called from one thread at a time.
+class JobStore(Protocol):
+    """Orders, their items, and what became of them.
 
-    Parameters
-    ----------
-    path : Path
-        The file; it and its folder are made when they are not there.
-    max_bytes : int
-        Images and results together.
-    keep_s : float
-        How long results are kept.
-    clock : callable
-        Seconds since 1970; the file outlives the process, so that no other clock will do.
-
-    Raises
-    ------
-    JobsUnavailable
-        If the file cannot be used, or another process holds it.
+    What `submit` returned is kept until it has expired, whatever ends in between. An item leaves
+    the state ``running`` with an outcome once: a second outcome changes nothing. Every method may
+    raise `JobsUnavailable`, and is called from one thread at a time.
     """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        max_bytes: int,
-        keep_s: float,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._max_bytes = max_bytes
-        self._keep_s = keep_s
-        self._clock = clock
-        with ExitStack() as opened:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                lock = opened.enter_context(path.with_suffix(".lock").open("w"))
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-                opened.callback(self._db.close)
-                self._db.executescript(
-                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
-                    "PRAGMA foreign_keys = ON;" + _SCHEMA
-                )
-            except (OSError, sqlite3.Error) as error:
-                raise JobsUnavailable(
-                    "the store of jobs cannot be used, or another process uses it",
-                    retry_after_s=30,
-                ) from error
-            self._held = opened.pop_all()
 
     def submit(self, order: Order) -> JobStatus:
         """Keep an order; the same key and content again are the job of before.
@@ -95,27 +25,6 @@ class JobStore:
         JobsUnavailable
             If there is no room for it.
         """
-        with self._change() as db:
-            known = db.execute(
-                "SELECT id, digest FROM jobs WHERE client = ? AND idempotency_key = ?",
-                (order.client, order.idempotency_key),
-            ).fetchone()
-            if known and known[1] != order.digest:
-                raise IdempotencyKeyReused("this Idempotency-Key was used for another request")
-            job_id = known[0] if known else secrets.token_urlsafe(16)
-            if not known:
-                self._make_room(sum(len(image) for _, image in order.images))
-                db.execute(
-                    "INSERT INTO jobs (id, client, idempotency_key, digest, query, created_s) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    (job_id, order.client, order.idempotency_key, order.digest, order.query,
-                     self._clock()),
-                )  # fmt: skip
-                db.executemany(
-                    "INSERT INTO items (job_id, number, name, image) VALUES (?, ?, ?, ?)",
-                    [(job_id, n, name, image) for n, (name, image) in enumerate(order.images)],
-                )
-        return self.status(order.client, job_id)
 
     def status(self, client: str, job_id: str) -> JobStatus:
         """Return how far a job is.
@@ -125,156 +34,33 @@ class JobStore:
         JobNotFound
             If this client has no such job, or no longer.
         """
-        with self._change() as db:
-            job = db.execute(
-                "SELECT cancelled, created_s, expires_s FROM jobs WHERE id = ? AND client = ?",
-                (job_id, client),
-            ).fetchone()
-            if job is None:
-                raise JobNotFound("there is no such job, or it has expired")
-            counts = dict(
-                db.execute(
-                    "SELECT state, count(*) FROM items WHERE job_id = ? GROUP BY state", (job_id,)
-                ).fetchall()
-            )
-        total, failed = sum(counts.values()), counts.get("failed", 0)
-        finished = failed + counts.get("succeeded", 0)
-        state = _state(counts, cancelled=bool(job[0]))
-        return JobStatus(job_id, state, total, finished, failed, job[1], job[2])
 
     def results(self, client: str, job_id: str) -> list[ItemResult]:
         """Return what became of the images of a finished job, in their order."""
-        self.status(client, job_id)
-        with self._change() as db:
-            rows = db.execute(
-                "SELECT name, status, media_type, body FROM items "
-                "WHERE job_id = ? AND body IS NOT NULL ORDER BY number",
-                (job_id,),
-            ).fetchall()
-        return [ItemResult(*row) for row in rows]
 
     def cancel(self, client: str, job_id: str) -> JobStatus:
         """Begin nothing further of a job, and forget its images; what is finished stays."""
-        self.status(client, job_id)
-        with self._change() as db:
-            changed = db.execute(
-                "UPDATE items SET state = 'cancelled', image = NULL WHERE job_id = ? "
-                "AND state IN ('queued', 'running')",
-                (job_id,),
-            ).rowcount
-            if changed:
-                db.execute("UPDATE jobs SET cancelled = 1 WHERE id = ?", (job_id,))
-                self._close_if_over(job_id)
-        return self.status(client, job_id)
 
     def claim(self) -> Item | None:
         """Take the oldest item that waits; None when there is none."""
-        with self._change() as db:
-            row = db.execute(
-                "SELECT job_id, number, name, query, image, attempts FROM items "
-                "JOIN jobs ON jobs.id = job_id WHERE state = 'queued' AND not_before_s <= ? "
-                "ORDER BY jobs.rowid, number LIMIT 1",
-                (self._clock(),),
-            ).fetchone()
-            if row is None:
-                return None
-            item = Item(*row)
-            item = replace(item, attempt=item.attempt + 1)
-            db.execute(
-                "UPDATE items SET state = 'running', attempts = attempts + 1 "
-                "WHERE job_id = ? AND number = ?",
-                (item.job_id, item.number),
-            )
-        return item
 
     def put_back(self, item: Item, *, delay_s: float = 0.0) -> None:
         """Let an item wait again, as if it had not been tried."""
-        with self._change() as db:
-            db.execute(
-                "UPDATE items SET state = 'queued', attempts = attempts - 1, not_before_s = ? "
-                "WHERE job_id = ? AND number = ? AND state = 'running'",
-                (self._clock() + delay_s, item.job_id, item.number),
-            )
 
     def finish(self, item: Item, result: ItemResult) -> bool:
         """Keep the outcome of an item; False when it has one already, or was cancelled."""
-        state = "succeeded" if result.status < 400 else "failed"
-        with self._change() as db:
-            changed = db.execute(
-                "UPDATE items SET state = ?, image = NULL, status = ?, media_type = ?, body = ? "
-                "WHERE job_id = ? AND number = ? AND state = 'running'",
-                (state, result.status, result.media_type, result.body, item.job_id, item.number),
-            ).rowcount
-            self._close_if_over(item.job_id)
-        return bool(changed)
 
     def recover(self) -> list[Item]:
-        """Return every item that a process now gone was working on; they are ``running``."""
-        with self._change() as db:
-            rows = db.execute(
-                "SELECT job_id, number, name, query, image, attempts FROM items "
-                "JOIN jobs ON jobs.id = job_id WHERE state = 'running'"
-            ).fetchall()
-        return [Item(*row) for row in rows]
+        """Say that this process lives, and return what processes now gone were working on.
+
+        The items stay ``running`` until `requeue` or `finish`.
+        """
 
     def requeue(self, item: Item) -> None:
         """Let an item wait again; the attempt counts."""
-        with self._change() as db:
-            db.execute(
-                "UPDATE items SET state = 'queued' WHERE job_id = ? AND number = ? "
-                "AND state = 'running'",
-                (item.job_id, item.number),
-            )
 
     def expire(self) -> int:
         """Forget jobs whose time is over and return how many."""
-        with self._change() as db:
-            return int(
-                db.execute("DELETE FROM jobs WHERE expires_s <= ?", (self._clock(),)).rowcount
-            )
 
     def close(self) -> None:
-        """Close the file; safe to call twice."""
-        self._held.close()
-
-    def _make_room(self, size: int) -> None:
-        (held,) = self._db.execute(
-            "SELECT coalesce(sum(coalesce(length(image), 0) + coalesce(length(body), 0)), 0) "
-            "FROM items"
-        ).fetchone()
-        if held + size > self._max_bytes:
-            raise JobsUnavailable("the store of jobs is full", retry_after_s=60)
-
-    def _close_if_over(self, job_id: str) -> None:
-        self._db.execute(
-            "UPDATE jobs SET expires_s = ? WHERE id = ? AND expires_s IS NULL AND NOT EXISTS "  # noqa: S608 - only constants
-            f"(SELECT 1 FROM items WHERE job_id = jobs.id AND state NOT IN {_OVER})",
-            (self._clock() + self._keep_s, job_id),
-        )
-
-    @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing."""
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:  # a full disk, a file taken away
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise JobsUnavailable(
-                "the store of jobs cannot be written", retry_after_s=30
-            ) from error
-
-
-def _state(counts: dict[str, Any], *, cancelled: bool) -> State:
-    if cancelled:
-        return "cancelled"
-    if counts.get("queued", 0) + counts.get("running", 0):
-        begun = set(counts) - {"queued"}
-        return "running" if begun else "queued"
-    return "succeeded" if counts.get("succeeded") else "failed"
+        """Let go of the store; safe to call twice."""

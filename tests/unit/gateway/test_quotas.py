@@ -10,6 +10,7 @@ import pytest
 from service.api.auth import make_key
 from service.api.quotas import Quotas, parse_quota
 from service.errors import QuotaExceeded, SettingsError
+from tests.redis_server.server import RedisServer
 from tests.unit.gateway.calls import Connect, StartApp
 
 
@@ -53,6 +54,18 @@ def test_what_is_no_quota_is_refused_at_start(text: str) -> None:
 def test_a_store_that_is_none_is_refused_at_start() -> None:
     with pytest.raises(SettingsError, match="DISCERN_QUOTA_STORE"):
         Quotas("1/minute", "nothing://here")
+
+
+async def test_gateways_that_share_a_store_count_together(redis_server: RedisServer) -> None:
+    first, second = gateways = [Quotas("2/minute", redis_server.url) for _ in range(2)]
+    await first.take("a")
+    assert (await second.take("a"))["RateLimit"].startswith('"requests";r=0;')
+    for quotas in gateways:
+        with pytest.raises(QuotaExceeded):
+            await quotas.take("a")
+    await second.take("b")
+    for quotas in gateways:
+        await quotas.aclose()
 
 
 async def test_a_store_that_is_away_lets_requests_pass_and_complains_once(

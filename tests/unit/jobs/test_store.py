@@ -1,19 +1,31 @@
-"""The store of jobs: nothing accepted is lost, nothing is done twice, strangers see nothing."""
+"""Every store of jobs: nothing accepted is lost, nothing is done twice, strangers see nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from service.errors import IdempotencyKeyReused, JobNotFound, JobsUnavailable
 from service.jobs.records import Item, ItemResult, Order
+from service.jobs.redis_store import RedisJobs
+from service.jobs.sqlite_store import SqliteJobs
 from service.jobs.store import JobStore
+from tests.redis_server.server import RedisServer
 
 DONE = ItemResult("image", 200, "application/json", b"{}")
 BROKEN = ItemResult("image", 422, "application/problem+json", b"{}")
@@ -31,8 +43,8 @@ def order(key: str | None = None, images: int = 1, digest: str = "d", size: int 
     return Order("me", "{}", tuple((str(n), b"x" * size) for n in range(images)), digest, key)
 
 
-def open_store(path: Path, clock: Clock) -> JobStore:
-    return JobStore(path, max_bytes=10_000, keep_s=60, clock=clock)
+OpenStore = Callable[[], JobStore]
+LEASE_S = 30.0
 
 
 @pytest.fixture
@@ -45,9 +57,18 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "made" / "jobs.sqlite3"
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+def open_store(request: pytest.FixtureRequest, path: Path, clock: Clock) -> OpenStore:
+    """A function that opens the store, again after it was closed."""
+    if request.param == "sqlite":
+        return partial(SqliteJobs, path, max_bytes=10_000, keep_s=60, clock=clock)
+    server = request.getfixturevalue("redis_server")
+    return partial(RedisJobs, server.url, max_bytes=10_000, keep_s=60, lease_s=LEASE_S, clock=clock)
+
+
 @pytest.fixture
-def store(path: Path, clock: Clock) -> Iterator[JobStore]:
-    opened = open_store(path, clock)
+def store(open_store: OpenStore) -> Iterator[JobStore]:
+    opened = open_store()
     yield opened
     opened.close()
 
@@ -169,26 +190,15 @@ def test_a_full_store_refuses_and_has_room_again_once_images_are_gone(store: Job
     store.submit(order(size=2_000))
 
 
-def test_a_second_process_does_not_get_the_file(store: JobStore, path: Path, clock: Clock) -> None:
-    with pytest.raises(JobsUnavailable):
-        open_store(path, clock)
-
-
-def test_a_file_that_is_no_store_is_refused(path: Path, clock: Clock) -> None:
-    path.parent.mkdir()
-    path.write_bytes(b"something else entirely" * 100)
-    with pytest.raises(JobsUnavailable):
-        open_store(path, clock)
-
-
 def test_everything_is_there_after_a_restart_and_what_was_running_is_known(
-    path: Path, clock: Clock
+    open_store: OpenStore, clock: Clock
 ) -> None:
-    before = open_store(path, clock)
+    before = open_store()
     job = before.submit(order(images=2))
     claimed(before)
     before.close()
-    after = open_store(path, clock)
+    clock.now_s += LEASE_S
+    after = open_store()
     (interrupted,) = after.recover()
     assert (interrupted.number, interrupted.attempt) == (0, 1)
     after.requeue(interrupted)
@@ -197,15 +207,22 @@ def test_everything_is_there_after_a_restart_and_what_was_running_is_known(
     after.close()
 
 
+def test_what_this_process_works_on_is_not_recovered(store: JobStore, clock: Clock) -> None:
+    store.submit(order())
+    store.recover()
+    claimed(store)
+    clock.now_s += 10 * LEASE_S
+    assert store.recover() == []
+
+
 class AnyHistory(RuleBasedStateMachine):
     """Whatever happens in whatever order: every image has one outcome, and none is lost."""
 
-    path: Path
-
-    def __init__(self) -> None:
+    def __init__(self, open_store: Callable[[Clock], JobStore]) -> None:
         super().__init__()
         self.clock = Clock()
-        self.store = JobStore(Path(":memory:"), max_bytes=10**9, keep_s=1e9, clock=self.clock)
+        self.open_store = open_store
+        self.store = open_store(self.clock)
         self.jobs: dict[str, int] = {}
         self.running: list[Item] = []
         self.outcomes: dict[tuple[str, int], int] = {}
@@ -238,12 +255,15 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
+        self.store.close()
+        self.clock.now_s += LEASE_S
+        self.store = self.open_store(self.clock)
         for item in self.store.recover():
             self.store.requeue(item)
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        self.store.cancel("me", data.draw(st.sampled_from(sorted(self.jobs))))
+        self.store.cancel("me", data.draw(st.sampled_from(list(self.jobs))))
 
     @invariant()
     def nothing_is_lost_or_done_twice(self) -> None:
@@ -255,8 +275,29 @@ class AnyHistory(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.store.close()
-        Path(":memory:.lock").unlink(missing_ok=True)
 
 
-AnyHistory.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
-test_any_history = AnyHistory.TestCase
+STEPS = settings(max_examples=25, stateful_step_count=20, deadline=None)
+
+
+def test_any_history_in_a_file(tmp_path: Path) -> None:
+    folders = count()
+
+    def machine() -> AnyHistory:
+        path = tmp_path / str(next(folders)) / "jobs"
+        return AnyHistory(lambda clock: SqliteJobs(path, max_bytes=10**9, keep_s=1e9, clock=clock))
+
+    run_state_machine_as_test(machine, settings=STEPS)
+
+
+def test_any_history_in_redis(redis_server: RedisServer) -> None:
+    def open_store(clock: Clock) -> RedisJobs:
+        return RedisJobs(
+            redis_server.url, max_bytes=10**9, keep_s=1e9, lease_s=LEASE_S, clock=clock
+        )
+
+    def machine() -> AnyHistory:
+        redis_server.empty()
+        return AnyHistory(open_store)
+
+    run_state_machine_as_test(machine, settings=STEPS)

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from service import signature
-from service.domain import Category, Prediction
+from service.domain import Category, Prediction, Segmentation
 from service.imaging.geometry import fit
-from service.postprocess.extract import ExtractOptions, extract
+from service.postprocess.extract import extract
 from service.recipe import Recipe
 from training.config.experiment import Config
 from training.data.dataset import Dataset, Sample
@@ -105,7 +105,12 @@ def segment(
 
 def read(prediction: Prediction, recipe: Recipe, size: tuple[int, int]) -> npt.NDArray[np.int32]:
     """Label the image that a prediction was made from; `size` is its height and width."""
-    return extract(prediction, recipe, size, ExtractOptions()).labels
+    return answer(prediction, recipe, size).labels
+
+
+def answer(prediction: Prediction, recipe: Recipe, size: tuple[int, int]) -> Segmentation:
+    """Find the instances of the image that a prediction was made from."""
+    return extract(prediction, recipe, size)
 
 
 def samples(dataset: Dataset) -> Iterator[Sample]:

@@ -9,8 +9,9 @@ from itertools import product
 from service.domain import Prediction
 from service.recipe import Recipe
 from training.data.dataset import Dataset, Sample
-from training.decoding import Network, read, samples
-from training.metrics.score import Score, score_labels
+from training.decoding import Network, answer, samples
+from training.evaluation import score_answer
+from training.metrics.score import Score
 
 BANDWIDTHS: tuple[float, ...] = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5)
 """Around ``delta_dist``; zero loss allows [1, 2) about a pixel, [0.5, 2.5) about a centre."""
@@ -85,7 +86,7 @@ def _masks(recipe: Recipe) -> list[Recipe]:
 def _score(pairs: Sequence[tuple[Sample, Prediction]], recipe: Recipe) -> Score:
     return Score(
         tuple(
-            score_labels(sample.name, sample.labels, read(prediction, recipe, sample.labels.shape))
+            score_answer(sample, answer(prediction, recipe, sample.labels.shape))
             for sample, prediction in pairs
         )
     )

@@ -8,10 +8,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from training import engine
 from training.commands.command import Command
 from training.commands.opening import add_data, open_model, open_split
 from training.commands.show import picture_worst, print_score
+from training.data.dataset import SubsetDataset
+from training.data.files import read_list
+from training.evaluation import evaluate
+from training.metrics.coco import CocoAp
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -29,12 +32,13 @@ def run(options: argparse.Namespace) -> None:
     """Print the score, record it, and show the worst images."""
     network, recipe, name, config = open_model(options)
     dataset = open_split(options, config, recipe)
-    score = engine.evaluate(network, dataset, recipe)
-    title = options.title or options.split or "validation"
     if options.only is not None:
-        ids = options.only.read_text().split()
-        score = score.of(ids)
-    print_score(title, score)
+        dataset = SubsetDataset(dataset, read_list(options.only))
+    collected = CocoAp()
+    score = evaluate(network, dataset, recipe, collected)
+    coco = collected.result()
+    title = options.title or options.split or "validation"
+    print_score(title, score, coco)
     out = options.out or Path("runs") / name / "evaluation"
     out.mkdir(parents=True, exist_ok=True)
     record = {
@@ -42,6 +46,7 @@ def run(options: argparse.Namespace) -> None:
         "title": title,
         "command": shlex.join(["python", "-m", "training", *sys.argv[1:]]),
         **score.summary(),
+        "coco": coco,
     }
     text = json.dumps(record, indent=1) + "\n"
     (out / f"{title}.json").write_text(text)

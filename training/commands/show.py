@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -15,12 +16,15 @@ from training.metrics.score import THRESHOLDS, Score
 from training.progress import line
 
 
-def print_score(title: str, score: Score) -> None:
-    """Print the main figures of a score."""
+def print_score(title: str, score: Score, coco: Mapping[str, float] | None = None) -> None:
+    """Print the main figures of a score, and COCO's where they were computed."""
     console.print(f"{title}: {len(score.images)} images", markup=False)
     console.print("  " + line(score), markup=False)
     pooled = "  ".join(f"{score.pooled(t).ap:.3f}" for t in THRESHOLDS)
     console.print(f"  pooled AP {pooled}  F1@0.5 {score.pooled(0.5).f1:.3f}", markup=False)
+    if coco is not None:
+        figures = "  ".join(f"{name} {value:.3f}" for name, value in coco.items())
+        console.print(f"  COCO {figures}", markup=False)
 
 
 def write_picture(path: Path, picture: pictures.Picture) -> None:

@@ -146,6 +146,29 @@ class JoinedDataset:
         return self._first[index] if past < 0 else self._second[past]
 
 
+class SubsetDataset:
+    """The samples of another data set that have one of these names.
+
+    Raises
+    ------
+    DataError
+        If a name is not among them.
+    """
+
+    def __init__(self, inner: Dataset, names: Sequence[str]) -> None:
+        places = {inner[index].name: index for index in range(len(inner))}
+        unknown = [name for name in names if name not in places]
+        if unknown:
+            raise DataError([f"{name}: no image of that name in the split" for name in unknown])
+        self._inner, self._indices = inner, [places[name] for name in names]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._inner[self._indices[index]]
+
+
 class CachedDataset:
     """Keeps the samples of another data set in memory once they were read.
 

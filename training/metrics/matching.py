@@ -91,7 +91,10 @@ class Matching:
         return self.iou_sum / total if total else 1.0
 
 
-def overlap(true: npt.NDArray[np.int32], pred: npt.NDArray[np.int32]) -> Overlap:
+Labels = npt.NDArray[np.int32]
+
+
+def overlap(true: Labels, pred: Labels, classes: tuple[Labels, Labels] | None = None) -> Overlap:
     """Count shared pixels of every pair of instances in one pass.
 
     Parameters
@@ -100,22 +103,45 @@ def overlap(true: npt.NDArray[np.int32], pred: npt.NDArray[np.int32]) -> Overlap
         0 background, 1..T, negative: pixels that count for nobody. Ids need not be consecutive.
     pred : (H, W) int32
         0 background, 1..P. Ids need not be consecutive.
+    classes : pair of (N,) int32, optional
+        Class of each true and each predicted id, at its index: instances of different classes
+        share nothing.
 
     Raises
     ------
     ValueError
         If the shapes differ.
+
+    Notes
+    -----
+    A prediction that lies on ignored pixels by more than half counts for nobody (the rule of
+    panoptic quality for void); of others, only the pixels that are not ignored count.
     """
     if true.shape != pred.shape:
         raise ValueError(f"true is {true.shape}, pred is {pred.shape}")
     known = true >= 0
+    pred = _without_ignored(pred, known)
     true_ids, row = np.unique(np.append(true[known], 0), return_inverse=True)
     pred_ids, column = np.unique(np.append(pred[known], 0), return_inverse=True)
     shape = (true_ids.size, pred_ids.size)
     table = np.bincount(row * shape[1] + column, minlength=shape[0] * shape[1]).reshape(shape)
     # The appended zero makes sure that row 0 and column 0 are the background.
     table[0, 0] -= 1
-    return Overlap(table[1:, 1:], table.sum(1)[1:], table.sum(0)[1:])
+    pixels, true_sizes, pred_sizes = table[1:, 1:], table.sum(1)[1:], table.sum(0)[1:]
+    if classes is not None:
+        equal = classes[0][true_ids[1:], None] == classes[1][None, pred_ids[1:]]
+        pixels = np.where(equal, pixels, 0)
+    return Overlap(pixels, true_sizes, pred_sizes)
+
+
+def _without_ignored(pred: Labels, known: npt.NDArray[np.bool_]) -> Labels:
+    """Drop the predictions that lie on ignored pixels by more than half."""
+    if known.all():
+        return pred
+    size = np.bincount(pred.ravel())
+    ignored = np.bincount(pred[~known], minlength=size.size)
+    dropped = 2 * ignored > size
+    return np.where(dropped[pred], 0, pred)
 
 
 def match(pair: Overlap, threshold: float, *, strict: bool = False) -> Matching:

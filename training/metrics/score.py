@@ -114,7 +114,13 @@ class Score:
         }
 
 
-def score_labels(name: str, true: npt.NDArray[np.int32], pred: npt.NDArray[np.int32]) -> ImageScore:
+def score_labels(
+    name: str,
+    true: npt.NDArray[np.int32],
+    pred: npt.NDArray[np.int32],
+    *,
+    classes: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None = None,
+) -> ImageScore:
     """Compare two label images.
 
     Parameters
@@ -123,8 +129,10 @@ def score_labels(name: str, true: npt.NDArray[np.int32], pred: npt.NDArray[np.in
         Of the image.
     true, pred : (H, W) int32
         As `training.metrics.matching.overlap` takes them.
+    classes : pair of (N,) int32, optional
+        Likewise.
     """
-    pair = overlap(true, pred)
+    pair = overlap(true, pred, classes)
     cut, kept = cut_and_kept(true, pred)
     return ImageScore(
         name=name,

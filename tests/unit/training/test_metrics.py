@@ -183,3 +183,20 @@ def test_slivers_do_not_make_an_instance_cut() -> None:
     true = np.zeros((12, 12), np.int32)
     true[:6], true[10, :3] = 1, 1
     assert cut_and_kept(true, true) == (0, 0)
+
+
+def test_only_instances_of_one_class_share_pixels() -> None:
+    labels = np.repeat(np.array([[1, 2, 3]], np.int32), 4, axis=1)
+    same, swapped = np.array([0, 1, 2, 2], np.int32), np.array([0, 1, 2, 1], np.int32)
+    score = score_labels("x", labels, labels, classes=(same, swapped))
+    assert (score.matchings[0.5].tp, score.matchings[0.5].fp, score.matchings[0.5].fn) == (2, 1, 1)
+    assert score.fbd == pytest.approx(2 / 3)
+    assert score_labels("x", labels, labels, classes=(same, same)).matchings[0.9].ap == 1
+
+
+def test_a_prediction_mostly_on_ignored_pixels_counts_for_nobody() -> None:
+    true = np.array([[1, 1, 0, 0, -1, -1, -1, -1]], np.int32)
+    mostly = np.array([[1, 1, 0, 2, 2, 2, 0, 0]], np.int32)
+    half = np.array([[1, 1, 2, 2, 2, 2, 0, 0]], np.int32)
+    assert score_labels("mostly", true, mostly).matchings[0.5] == Matching(1, 0, 0, 1.0)
+    assert score_labels("half", true, half).matchings[0.5] == Matching(1, 1, 0, 1.0)

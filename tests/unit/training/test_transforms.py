@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from training.config.checks import ConfigError
 from training.config.data import AugmentConfig
-from training.data.dataset import Sample
-from training.data.transforms import IGNORE, consecutive, train_crop, vary_intensity
+from training.data.dataset import IGNORE, Sample
+from training.data.transforms import consecutive, train_crop, vary_intensity
 
 PLAIN = AugmentConfig(crop=64, warp=0, intensity=0)
 WARPED = AugmentConfig(crop=64, warp=1, intensity=0)

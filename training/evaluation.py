@@ -1,0 +1,48 @@
+"""From a network and a data set to scores, with the code that serves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from service.domain import Segmentation
+from service.recipe import Recipe
+from training.data.dataset import Dataset, Sample
+from training.data.transforms import consecutive
+from training.decoding import Network, answer, samples
+from training.metrics.coco import CocoAp
+from training.metrics.score import ImageScore, Score, score_labels
+
+
+def evaluate(
+    network: Network, dataset: Dataset, recipe: Recipe, coco: CocoAp | None = None
+) -> Score:
+    """Label every image and score it.
+
+    Parameters
+    ----------
+    network : Network
+        Runs once per image.
+    dataset : Dataset
+        Images with truth.
+    recipe : Recipe
+        How the network's output is read.
+    coco : CocoAp, optional
+        Receives every image's truth and answer.
+    """
+    images = []
+    for sample in samples(dataset):
+        found = answer(network.predict(sample.image), recipe, sample.labels.shape)
+        images.append(score_answer(sample, found))
+        if coco is not None:
+            ids = np.unique(sample.labels[sample.labels > 0])
+            classes = np.append(np.int32(0), sample.classes_at(ids))
+            coco.add(consecutive(sample.labels), classes, found.instances)
+    return Score(tuple(images))
+
+
+def score_answer(sample: Sample, found: Segmentation) -> ImageScore:
+    """Score one answer; where the sample tells classes apart, only equal ones match."""
+    if sample.classes is None:
+        return score_labels(sample.name, sample.labels, found.labels)
+    classes = np.array([0, *(instance.category.id for instance in found.instances)], np.int32)
+    return score_labels(sample.name, sample.labels, found.labels, classes=(sample.classes, classes))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -16,6 +17,13 @@ import numpy.typing as npt
 Method = Literal["discriminative", "associative", "metric_learning", "recurrent", "spatial"]
 Stage = Literal["decode", "queue", "inference", "postprocess", "encode"]
 STAGES: tuple[Stage, ...] = ("decode", "queue", "inference", "postprocess", "encode")
+
+
+class Priority(IntEnum):
+    """What a call may overtake in the inference server's queue; the smaller goes first."""
+
+    INTERACTIVE = 1
+    BACKGROUND = 2
 
 
 class Rle(TypedDict):

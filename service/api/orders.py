@@ -10,7 +10,7 @@ from fastapi import Header, Request
 from service.api.auth import CallerOf
 from service.api.quotas import Quotas
 from service.api.schemas import SegmentQuery
-from service.domain import Deadline
+from service.domain import Deadline, Priority
 from service.errors import BadParameter, Draining
 from service.gateway import Gateway
 from service.pipeline import Job
@@ -85,6 +85,7 @@ def job_of(
     request_id: str,
     deadline: Deadline,
     headers: Mapping[str, str],
+    priority: Priority = Priority.INTERACTIVE,
 ) -> Job:
     """Return what the pipeline is asked to do."""
     return Job(
@@ -97,6 +98,7 @@ def job_of(
         tile_px=query.tile or gateway.settings.tile_px,
         keep=query.keep and query.embedding is None and gateway.embeddings.max_bytes > 0,
         headers=headers,
+        priority=priority,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from service.domain import Deadline
+from service.domain import Deadline, Priority
 from service.recipe import Recipe
 
 
@@ -45,11 +45,14 @@ class CallContext:
         When the answer stops being of use.
     headers : mapping of str to str
         Trace context (``traceparent``, ``tracestate``) to pass on.
+    priority : Priority
+        Whether somebody waits for the answer.
     """
 
     request_id: str
     deadline: Deadline
     headers: Mapping[str, str] = field(default_factory=dict)
+    priority: Priority = Priority.INTERACTIVE
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,8 @@ def encode_request(
     model : Model
         Whose outputs are asked for.
     context : CallContext
-        Request id and deadline; the server drops the request from its queue after it.
+        Request id, deadline and priority; the server drops the request from its queue after the
+        deadline, and has what is more urgent overtake it there.
     slots : mapping of str to Slot, optional
         Where each tensor, input and outputs, lies in shared memory; when given, the message
         carries no tensor.
@@ -65,6 +66,7 @@ def encode_request(
         model_name=model.name, model_version=model.version, id=context.request_id
     )
     request.parameters["timeout"].int64_param = max(1, int(context.deadline.left_s() * 1e6))
+    request.parameters["priority"].uint64_param = context.priority
     tensor = request.inputs.add(
         name=signature.IMAGE, datatype=signature.INPUT.dtype, shape=images.shape
     )

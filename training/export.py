@@ -20,10 +20,8 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
-from google.protobuf import text_format
 from onnx import helper, numpy_helper
 from torch import Tensor
-from tritonclient.grpc import model_config_pb2
 
 from service import signature
 from service.domain import Prediction
@@ -35,18 +33,13 @@ from training.data.synthetic import golden_scene
 from training.decoding import as_prediction, as_rgb, recipe_of
 from training.models.network import PixelNetwork
 from training.models.serving import ServedNetwork, served
+from training.server_config import MAX_BATCH, read_config, write_config
 
 OPSET = 18
 """Read by ONNX Runtime from 1.14 on, so by Triton 24.10."""
 
-MAX_BATCH = 8
-"""Images per call at most."""
-
 PARITY = 2e-3
 """Largest difference allowed, relative to the largest value of an output: twice half precision."""
-
-_QUEUE_TIMEOUT_US = 30_000_000
-"""How long a request may wait in Triton's queue; a request's own timeout can only lower it."""
 
 
 class ExportError(RuntimeError):
@@ -84,10 +77,7 @@ class Artefact:
 
 def open_artefact(folder: Path, *, threads: int = 1) -> Artefact:
     """Open an exported model folder."""
-    parsed = text_format.Parse(
-        (folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig()
-    )
-    recipe = Recipe.from_json(parsed.parameters[PARAMETER].string_value)
+    recipe = Recipe.from_json(read_config(folder).parameters[PARAMETER].string_value)
     return Artefact(
         recipe, open_session((folder / "1" / "model.onnx").read_bytes(), threads=threads)
     )
@@ -127,7 +117,8 @@ def export(model: PixelNetwork, config: Config, repository: Path, *, card: str) 
     folder = repository / config.name
     (folder / "1").mkdir(parents=True, exist_ok=True)
     (folder / "1" / "model.onnx").write_bytes(data)
-    (folder / "config.pbtxt").write_text(write_config(config.name, recipe, session))
+    channels = {output.name: output.shape[1] for output in session.get_outputs()}
+    (folder / "config.pbtxt").write_text(write_config(config.name, recipe, channels))
     (folder / "golden.png").write_bytes(base64.b64decode(golden.image_png_base64))
     answer = json.dumps({"instances": golden.instances}, indent=1, sort_keys=True)
     (folder / "golden.json").write_text(answer + "\n")
@@ -175,41 +166,6 @@ def check_parity(network: ServedNetwork, session: Any, *, multiple: int) -> None
         for low, high in ((0, 256), (5, 25), (128, 129)):
             image = torch.randint(low, high, shape, generator=generator, dtype=torch.uint8)
             _compare(network, session, image)
-
-
-def write_config(name: str, recipe: Recipe, session: Any) -> str:
-    """Write ``config.pbtxt`` as the production image of Triton reads it."""
-    config = model_config_pb2.ModelConfig(
-        name=name, backend="onnxruntime", max_batch_size=MAX_BATCH
-    )
-    image = config.input.add(name=signature.IMAGE, data_type=model_config_pb2.TYPE_UINT8)
-    image.dims.extend([-1, -1, 3])
-    # Triton refuses a network whose fixed sizes the configuration leaves open.
-    maps = {output.name: output.shape[1] for output in session.get_outputs()}
-    for spec in signature.OUTPUTS[recipe.method]:
-        tensor = config.output.add(name=spec.name, data_type=model_config_pb2.TYPE_FP16)
-        tensor.dims.extend([maps[spec.name], -1, -1])
-    config.instance_group.add(kind=model_config_pb2.ModelInstanceGroup.KIND_AUTO, count=1)
-    # The version before the newest stays: calls on their way to it are answered after a reload.
-    config.version_policy.latest.num_versions = 2
-    # No preferred size and no delay: a lone request does not wait for company.
-    policy = config.dynamic_batching.default_queue_policy
-    policy.default_timeout_microseconds = _QUEUE_TIMEOUT_US
-    policy.allow_timeout_override = True
-    policy.max_queue_size = 256
-    _add_warmup(config, recipe)
-    config.parameters[PARAMETER].string_value = recipe.to_json()
-    text: str = text_format.MessageToString(config)
-    return text
-
-
-def _add_warmup(config: Any, recipe: Recipe) -> None:
-    side = max(256 // recipe.size_multiple, 1) * recipe.size_multiple
-    warmup = config.model_warmup.add(name="one image", batch_size=1)
-    entry = warmup.inputs[signature.IMAGE]
-    entry.data_type = model_config_pb2.TYPE_UINT8
-    entry.dims.extend([side, side, 3])
-    entry.random_data = True
 
 
 def _compare(network: ServedNetwork, session: Any, image: Tensor) -> None:

@@ -20,15 +20,18 @@ from tritonclient.grpc import model_config_pb2
 
 from service import signature
 from service.recipe import PARAMETER, Recipe
+from training.server_config import BATCHES, add_warmup, read_config
 
 VARIANT: Final = "tensorrt"
 SIDES: Final = (256, 512, 768, 1024)
 """Sides that images are padded to: only calls of one shape form a batch, and every new shape costs
 an engine or a search for the fastest convolution."""
 
-BATCHES: Final = (1, 2, 4, 8)
 ENGINE_CACHE: Final = "/tmp/discern-engines"  # noqa: S108 - a path in the server's container
 _WORKSPACE_BYTES: Final = 2 * 2**30
+_MEMORY_BYTES: Final = 4 * 2**30
+"""Of ONNX Runtime on the GPU: twice what 8 images of 1024 pixels take in one call on a CPU."""
+
 _QUEUE_DELAY_US: Final = 2_000
 
 
@@ -42,10 +45,9 @@ def write_variants(repository: Path) -> list[Path]:
     """
     written = []
     for path in sorted(repository.glob("*/config.pbtxt")):
-        config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
         target = path.parent / "configs" / f"{VARIANT}.pbtxt"
         target.parent.mkdir(exist_ok=True)
-        target.write_text(text_format.MessageToString(tensorrt_variant(config)))
+        target.write_text(text_format.MessageToString(tensorrt_variant(read_config(path.parent))))
         written.append(target)
     return written
 
@@ -71,13 +73,11 @@ def tensorrt_variant(config: Any) -> Any:
     # What TensorRT does not take runs on CUDA: no search per shape, memory as it is asked for.
     variant.parameters["cudnn_conv_algo_search"].string_value = "1"
     variant.parameters["arena_extend_strategy"].string_value = "1"
+    del variant.dynamic_batching.preferred_batch_size[:]
     variant.dynamic_batching.max_queue_delay_microseconds = _QUEUE_DELAY_US
-    batches = [batch for batch in BATCHES if batch <= config.max_batch_size]
-    _accelerate(variant, recipe.size_multiple, sides[-1], batches[-1])
-    del variant.model_warmup[:]
-    for side in sides:
-        for batch in batches:
-            _warm_up(variant, side, batch)
+    variant.parameters["gpu_mem_limit"].string_value = str(_MEMORY_BYTES)
+    _accelerate(variant, recipe.size_multiple, sides[-1], config.max_batch_size)
+    add_warmup(variant, sides, BATCHES, most_pixels=config.max_batch_size * sides[-1] ** 2)
     return variant
 
 
@@ -99,11 +99,3 @@ def _accelerate(config: Any, smallest: int, largest: int, batch: int) -> None:
             "trt_profile_max_shapes": f"{signature.IMAGE}:{batch}x{largest}x{largest}x3",
         }
     )
-
-
-def _warm_up(config: Any, side: int, batch: int) -> None:
-    entry = config.model_warmup.add(name=f"{batch} of {side}", batch_size=batch)
-    tensor = entry.inputs[signature.IMAGE]
-    tensor.data_type = model_config_pb2.TYPE_UINT8
-    tensor.dims.extend([side, side, 3])
-    tensor.random_data = True

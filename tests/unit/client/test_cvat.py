@@ -1,0 +1,84 @@
+"""What CVAT's own tools make of the auto-annotation function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import cvat_sdk.auto_annotation as cvataa
+import numpy as np
+import pytest
+from cvat_sdk.masks import decode_mask
+from PIL import Image, ImageDraw
+
+from discern.cvat import Function, create
+from tests.scenes import draw_scene
+
+IMAGE, LABELS = draw_scene(4)
+HEIGHT, WIDTH = LABELS.shape
+FRAME = Image.fromarray(IMAGE)
+
+
+@dataclass
+class Context(cvataa.DetectionFunctionContext):  # type: ignore[misc]
+    """What CVAT's driver hands to a function."""
+
+    frame_name: str = "frame.png"
+    conf_threshold: float | None = None
+    conv_mask_to_poly: bool = False
+
+
+@pytest.fixture(scope="module")
+def function(server: str) -> Iterator[Function]:
+    with closing(create(url=server)) as loaded:
+        yield loaded
+
+
+def test_the_labels_are_the_categories_of_the_model(function: Function) -> None:
+    (label,) = function.spec.labels
+    assert (label.id, label.name, label.type) == (1, "disc", "mask")
+
+
+def test_the_masks_are_those_that_were_drawn(function: Function) -> None:
+    shapes = function.detect(Context(), FRAME)
+    masks = [decode_mask(s.points, image_width=WIDTH, image_height=HEIGHT) for s in shapes]
+    drawn = {np.equal(LABELS, label).tobytes() for label in range(1, LABELS.max() + 1)}
+    assert {mask.tobytes() for mask in masks} == drawn
+    assert {(s.type.value, s.label_id, s.frame) for s in shapes} == {("mask", 1, 0)}
+    assert all(0 < shape.score <= 1 for shape in shapes)
+    assert not any(hasattr(shape, "id") or hasattr(shape, "source") for shape in shapes)
+
+
+def test_polygons_go_around_what_was_drawn(function: Function) -> None:
+    shapes = function.detect(Context(conv_mask_to_poly=True), FRAME)
+    assert {shape.type.value for shape in shapes} == {"polygon"}
+    canvas = Image.new("L", FRAME.size)
+    for shape in shapes:
+        ImageDraw.Draw(canvas).polygon(shape.points, fill=1)
+    assert np.asarray(canvas, np.bool_)[LABELS > 0].all()
+
+
+def test_shapes_below_the_threshold_are_left_out(function: Function) -> None:
+    scores = sorted(shape.score for shape in function.detect(Context(), FRAME))
+    least = scores[len(scores) // 2]
+    above = function.detect(Context(conf_threshold=least), FRAME)
+    assert 0 < len(above) < len(scores)
+    assert min(shape.score for shape in above) >= least
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P"])
+def test_a_frame_of_any_mode_is_understood(function: Function, mode: str) -> None:
+    assert len(function.detect(Context(), FRAME.convert(mode))) == len(
+        function.detect(Context(), FRAME.convert(mode).convert("RGB"))
+    )
+
+
+def test_a_frame_of_16_bits_keeps_them(function: Function) -> None:
+    grey = Image.fromarray(IMAGE.max(axis=2).astype(np.uint16) * 257)
+    assert len(function.detect(Context(), grey)) > 0
+
+
+def test_a_model_that_is_not_there_is_named_with_those_that_are(server: str) -> None:
+    with pytest.raises(cvataa.BadFunctionError, match="no model 'nobody'; it has scenes"):
+        create(url=server, model="nobody")

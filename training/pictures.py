@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from service.domain import Prediction
 from training.decoding import as_rgb
 
 Picture = npt.NDArray[np.uint8]
@@ -52,16 +53,80 @@ def principal_components(embedding: npt.NDArray[Any], foreground: npt.NDArray[np
         Pixels to show; the rest is black.
     """
     picture = np.zeros((*foreground.shape, 3), np.uint8)
-    rows = embedding[:, foreground].T.astype(np.float64)
-    if len(rows) < 2:
+    if foreground.sum() < 2:
         return picture
-    centred = rows - rows.mean(axis=0)
-    axes = np.linalg.svd(centred.T @ centred)[0][:, :3]
-    projected = centred @ axes
+    projected = _projected(embedding[:, foreground], 3)
     low, high = np.percentile(projected, (1, 99), axis=0)
     unit = np.clip((projected - low) / np.maximum(high - low, 1e-6), 0, 1)
     picture[foreground, : unit.shape[1]] = (40 + 215 * unit).astype(np.uint8)
     return picture
+
+
+def projection(
+    embedding: npt.NDArray[Any], labels: npt.NDArray[np.int32], *, side_px: int = 256
+) -> Picture:
+    """Place every instance pixel by its vector, in the colour of its instance.
+
+    Parameters
+    ----------
+    embedding : (E, h, w) float
+        Pixel vectors; of three dimensions or more, the two in which they differ most.
+    labels : (h, w) int32
+        Instances; other pixels are left out.
+    side_px : int
+        Side of the picture; both axes have one scale.
+    """
+    picture = np.full((side_px, side_px, 3), 255, np.uint8)
+    shown = labels > 0
+    if shown.sum() < 2:
+        return picture
+    vectors = embedding[:, shown]
+    places = vectors.T.astype(np.float64) if len(vectors) == 2 else _projected(vectors, 2)
+    places = np.pad(places, ((0, 0), (0, 2 - places.shape[1])))
+    low, high = places.min(axis=0), places.max(axis=0)
+    unit = (places - (low + high) / 2) / max(float((high - low).max()), 1e-6) + 0.5
+    x, y = np.rint(4 + unit * (side_px - 9)).astype(np.int64).T
+    picture[y, x] = colours(labels)[shown]
+    return picture
+
+
+def panels(
+    image: npt.NDArray[np.uint8],
+    true: npt.NDArray[np.int32],
+    prediction: Prediction,
+    found: npt.NDArray[np.int32],
+) -> list[Picture]:
+    """Show an image, its truth, the answer, the foreground and the embedding, all of one size.
+
+    Parameters
+    ----------
+    image : (H, W) or (H, W, 3) uint8
+        What the network was given.
+    true, found : (H, W) int32
+        Instances.
+    prediction : Prediction
+        What the network said.
+    """
+    height, width = true.shape
+    logits = prediction.foreground_logits.max(axis=0).astype(np.float32)
+    likely = (255 / (1 + np.exp(-logits[:height, :width]))).astype(np.uint8)
+    stride = logits.shape[0] // prediction.embedding.shape[1]
+    seen = principal_components(prediction.embedding, logits[::stride, ::stride] > 0)
+    return [
+        stretch(image),
+        outlines(image, true),
+        outlines(image, found),
+        as_rgb(likely),
+        seen.repeat(stride, axis=0).repeat(stride, axis=1)[:height, :width],
+    ]
+
+
+def _projected(vectors: npt.NDArray[Any], count: int) -> npt.NDArray[np.float64]:
+    """Give the first principal components of (E, N) vectors, (N, count) or fewer."""
+    rows = vectors.T.astype(np.float64)
+    centred = rows - rows.mean(axis=0)
+    axes = np.linalg.svd(centred.T @ centred)[0][:, :count]
+    return np.asarray(centred @ axes, np.float64)
 
 
 def sheet(pictures: Sequence[Picture], *, columns: int, side_px: int = 256) -> Picture:

@@ -104,18 +104,6 @@ class RunReport:
     def on_example(
         self, state: Checkpoint, sample: Sample, prediction: Prediction, labels: Labels
     ) -> None:
-        """Record a picture: image, truth, answer, and what the embedding looks like."""
-        height, width = labels.shape
-        foreground = prediction.foreground_logits[0] > 0
-        stride = foreground.shape[0] // prediction.embedding.shape[1]
-        seen = pictures.principal_components(prediction.embedding, foreground[::stride, ::stride])
-        seen = seen.repeat(stride, axis=0).repeat(stride, axis=1)[:height, :width]
-        row = np.hstack(
-            [
-                pictures.stretch(sample.image),
-                pictures.outlines(sample.image, sample.labels),
-                pictures.outlines(sample.image, labels),
-                seen,
-            ]
-        )
+        """Record a picture: image, truth, answer, foreground and embedding."""
+        row = np.hstack(pictures.panels(sample.image, sample.labels, prediction, labels))
         self._writer.add_image(f"examples/{sample.name}", row, state.step, dataformats="HWC")

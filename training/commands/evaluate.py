@@ -23,6 +23,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--split", help="list of the data folder; default: the validation list")
     add_data(command)
     command.add_argument("--only", type=Path, help="file of ids to report apart")
+    command.add_argument(
+        "--tta", action="store_true", help="join the answers to the image turned and mirrored"
+    )
     command.add_argument("--title", help="name of the result; default: the split")
     command.add_argument("--out", type=Path, help="folder for figures and the worst images")
     command.add_argument("--record", type=Path, help="folder that `table` reads")

@@ -1,19 +1,28 @@
-"""Show a data set."""
+"""Show a data set, and what a model makes of it."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
+import numpy as np
 
+from service.recipe import Recipe
 from training import pictures
 from training.commands.command import Command, console
-from training.commands.opening import add_data, data_settings
+from training.commands.opening import add_data, data_settings, open_model
 from training.commands.show import write_picture
 from training.config.data import DataConfig
+from training.data.dataset import Dataset, Sample
 from training.data.opening import open_split
-from training.decoding import samples
+from training.decoding import Network, read, samples
+
+SHEET = 24
+"""Images on the contact sheet."""
+
+ROWS = 6
+"""Images of which the model's panels are shown."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -21,26 +30,69 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("split")
     add_data(command)
     command.add_argument("--out", type=Path, default=Path("runs/inspect.png"))
+    command.add_argument(
+        "--model",
+        type=Path,
+        help="model folder or checkpoint: show foreground, embedding and a projection of it",
+    )
+    command.set_defaults(tta=False)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print figures and write a contact sheet."""
+    """Print figures, write a contact sheet, and the panels of a model where one is given."""
     dataset = open_split(data_settings(options, DataConfig()), options.data, options.split)
-    counts, areas, shapes = [], [], []
-    for sample in samples(dataset):
-        sizes = torch.bincount(torch.from_numpy(sample.labels).flatten().clamp_min(0))[1:]
-        counts.append(int((sizes > 0).sum()))
-        areas.extend(sizes[sizes > 0].tolist())
-        shapes.append(sample.labels.shape)
-    for name, values in (("instances per image", counts), ("pixels per instance", areas)):
-        ordered = sorted(values)
-        console.print(
-            f"{name}: min {ordered[0]}, median {ordered[len(ordered) // 2]}, max {ordered[-1]}"
-        )
-    console.print(f"{len(dataset)} images, {sum(counts)} instances, {len(set(shapes))} sizes")
-    chosen = [dataset[i] for i in range(0, len(dataset), max(1, len(dataset) // 24))][:24]
-    pages = [pictures.outlines(sample.image, sample.labels) for sample in chosen]
+    _print_figures(dataset)
+    pages = [pictures.outlines(s.image, s.labels) for s in _spread(dataset, SHEET)]
     write_picture(options.out, pictures.sheet(pages, columns=6))
+    if options.model is not None:
+        network, recipe, _, _ = open_model(options)
+        cells = [cell for s in _spread(dataset, ROWS) for cell in _panels(network, recipe, s)]
+        path = options.out.with_stem(f"{options.out.stem}-embeddings")
+        write_picture(path, pictures.sheet(cells, columns=6))
 
 
-COMMAND = Command("inspect", "show a data set: figures and a contact sheet", add_arguments, run)
+def _print_figures(dataset: Dataset) -> None:
+    counts, areas, shapes = [], [], set()
+    classes: dict[int, int] = {}
+    for sample in samples(dataset):
+        ids, sizes = np.unique(sample.labels[sample.labels > 0], return_counts=True)
+        counts.append(ids.size)
+        areas.extend(sizes.tolist())
+        shapes.add(sample.labels.shape)
+        for kind in sample.classes_at(ids).tolist():
+            classes[kind] = classes.get(kind, 0) + 1
+    for name, values in (("instances per image", counts), ("pixels per instance", areas)):
+        console.print(f"{name}: {_range(values)}")
+    console.print(f"{len(dataset)} images, {sum(counts)} instances, {len(shapes)} sizes")
+    if len(classes) > 1:
+        console.print(
+            "instances of each class: " + ", ".join(str(classes[kind]) for kind in sorted(classes))
+        )
+
+
+def _range(values: Sequence[int]) -> str:
+    ordered = sorted(values)
+    return f"min {ordered[0]}, median {ordered[len(ordered) // 2]}, max {ordered[-1]}"
+
+
+def _spread(dataset: Dataset, count: int) -> list[Sample]:
+    """Pick samples evenly over the data set."""
+    step = max(1, len(dataset) // count)
+    return [dataset[index] for index in range(0, len(dataset), step)][:count]
+
+
+def _panels(network: Network, recipe: Recipe, sample: Sample) -> list[pictures.Picture]:
+    prediction = network.predict(sample.image)
+    found = read(prediction, recipe, sample.labels.shape)
+    small = sample.labels[:: recipe.stride, :: recipe.stride]
+    height, width = small.shape
+    return [
+        *pictures.panels(sample.image, sample.labels, prediction, found),
+        pictures.projection(prediction.embedding[:, :height, :width], small),
+    ]
+
+
+COMMAND = Command(
+    "inspect", "show a data set, and what a model makes of it: figures and pictures",
+    add_arguments, run,
+)  # fmt: skip

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import get_args
 
 from service.recipe import Recipe
-from training import checkpoint, engine, export
+from training import checkpoint, export
+from training.augmented import AugmentedNetwork
 from training.checkpoint import Checkpoint
 from training.config.data import DataConfig, DataKind
 from training.config.experiment import Config
@@ -17,6 +18,7 @@ from training.data.opening import DRAWN, open_datasets
 from training.data.opening import open_split as open_files
 from training.data.synthetic import SticksDataset
 from training.decoding import Network, TorchNetwork, recipe_of
+from training.models.build import build_model
 from training.models.network import PixelNetwork
 
 
@@ -46,19 +48,25 @@ def add_checkpoint(command: argparse.ArgumentParser) -> None:
 def open_checkpoint(path: Path) -> tuple[Checkpoint, PixelNetwork]:
     """Open a run and its averaged network."""
     state = checkpoint.load(path)
-    model = engine.build_model(state.config)
+    model = build_model(state.config)
     model.load_state_dict(state.average)
     return state, model
 
 
 def open_model(options: argparse.Namespace) -> tuple[Network, Recipe, str, Config | None]:
     """Open a model folder or a checkpoint; a folder knows nothing of its experiment."""
+    network: Network
     if options.model.is_dir():
         artefact = export.open_artefact(options.model, threads=options.threads)
-        return artefact, artefact.recipe, options.model.name, None
-    state, model = open_checkpoint(options.model)
-    recipe = recipe_of(state.config)
-    return TorchNetwork(model, recipe), recipe, state.config.name, state.config
+        network, recipe, name, config = artefact, artefact.recipe, options.model.name, None
+    else:
+        state, model = open_checkpoint(options.model)
+        recipe, name, config = recipe_of(state.config), state.config.name, state.config
+        network = TorchNetwork(model, recipe)
+    if options.tta:
+        joined = AugmentedNetwork(network, recipe)
+        return joined, joined.recipe, f"{name}-tta", config
+    return network, recipe, name, config
 
 
 def open_split(options: argparse.Namespace, config: Config | None, recipe: Recipe) -> Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from service.domain import Prediction
 from training import pictures
 
 LABELS = np.zeros((12, 16), np.int32)
@@ -49,3 +50,29 @@ def test_embeddings_of_few_dimensions_and_pixels_can_be_shown(dimensions: int) -
 def test_a_sheet_has_a_cell_for_every_picture() -> None:
     pages = [pictures.colours(LABELS)] * 5
     assert pictures.sheet(pages, columns=3, side_px=64).shape == (128, 192, 3)
+
+
+def test_a_projection_places_pixels_by_their_vectors_in_the_colour_of_their_instance() -> None:
+    embedding = np.stack([3.0 * LABELS, 0.0 * LABELS]).astype(np.float16)
+    picture = pictures.projection(embedding, LABELS, side_px=64)
+    drawn = np.argwhere((picture != 255).any(axis=2))
+    assert drawn.tolist() == [[32, 4], [32, 59]]
+    assert np.array_equal(picture[32, 4], pictures.colours(LABELS)[4, 4])
+    assert np.array_equal(picture[32, 59], pictures.colours(LABELS)[6, 12])
+
+
+@pytest.mark.parametrize("dimensions", [1, 4])
+def test_projections_of_any_embedding_can_be_shown(dimensions: int) -> None:
+    embedding = np.repeat(LABELS[None], dimensions, axis=0).astype(np.float32)
+    assert (pictures.projection(embedding, LABELS) != 255).any()
+    assert (pictures.projection(embedding, 0 * LABELS) == 255).all()
+
+
+def test_panels_are_of_the_image_s_size_whatever_stride_and_padding() -> None:
+    logits = np.where(LABELS > 0, 5.0, -5.0).astype(np.float16)
+    padded = np.pad(logits, ((0, 4), (0, 4)), constant_values=-5)[None]
+    embedding = np.pad(LABELS, ((0, 4), (0, 4)))[None, ::2, ::2].astype(np.float16)
+    shown = pictures.panels(IMAGE, LABELS, Prediction(embedding, padded), LABELS)
+    assert {panel.shape for panel in shown} == {(12, 16, 3)}
+    assert shown[3][4, 4, 0] > 250
+    assert shown[3][0, 0, 0] < 5

@@ -123,6 +123,22 @@ def test_a_data_set_is_described_and_shown(place: Path, capsys: pytest.CaptureFi
     assert sheet.shape[1] == 6 * 256
 
 
+def test_what_a_model_makes_of_a_data_set_is_shown(trained: Path) -> None:
+    command = "inspect val --data @/data --model @/models/tiny --out @/seen.png"
+    assert run(trained, command) == 0
+    panels = cv2.imread(str(trained / "seen-embeddings.png"))
+    assert panels is not None
+    assert panels.shape == (2 * 256, 6 * 256, 3)
+
+
+def test_an_evaluation_with_augmentation_is_recorded_under_its_own_name(trained: Path) -> None:
+    command = "evaluate @/models/tiny --data @/data --split val --tta --out @/t --record @/t"
+    assert run(trained, command) == 0
+    record = json.loads((trained / "t/tiny-tta-val.json").read_text())
+    assert record["model"] == "tiny-tta"
+    assert set(record["coco"]) == {"ap", "ap50", "ap75"}
+
+
 def test_recorded_evaluations_become_a_page_with_the_published_rows(trained: Path) -> None:
     command = "evaluate @/models/tiny --data @/data --split val --title stardist_test"
     assert run(trained, command + " --out @/out2 --record @/records") == 0

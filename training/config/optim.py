@@ -29,13 +29,18 @@ class OptimConfig:
     ema : float
         Decay of the running average of the weights, which is what is evaluated and exported.
     bfloat16 : bool
-        Compute the network in bfloat16 (losses stay float32).
+        Compute the network in bfloat16, on a GPU or a CPU (losses stay float32). It reaches as far
+        as float32, so that gradients need no scaling.
     validate_every_s, validate_every_steps : float, int
         Whichever of the two is above 0 and has passed.
     save_every_s : float
         Time between snapshots to resume from.
     accumulate : int
         Batches whose gradients are added up to one step.
+    workers : int
+        Processes that cut crops ahead of time, so that a GPU does not wait for them; 0: none.
+    deterministic : bool
+        Compute with algorithms that repeat to the last bit, also on a GPU, where some are slower.
     patience : int
         When above 0, stop after so many validations without a better result.
     """
@@ -53,10 +58,14 @@ class OptimConfig:
     validate_every_steps: int = 0
     save_every_s: float = 120.0
     accumulate: int = 1
+    workers: int = 0
+    deterministic: bool = False
     patience: int = 0
 
     def __post_init__(self) -> None:
         """Check ranges."""
         require(self.batch >= 1, "optim.batch: must be 1 or more")
         require(self.steps >= 1, "optim.steps: must be 1 or more")
+        require(self.accumulate >= 1, "optim.accumulate: must be 1 or more")
+        require(self.workers >= 0, "optim.workers: must be 0 or more")
         require(0 <= self.ema < 1, "optim.ema: must lie in [0, 1)")

@@ -88,13 +88,18 @@ def short(tiny: Config) -> Config:
     return replace(tiny, optim=replace(tiny.optim, steps=4))
 
 
+def drawn(count: int, *, seed: int) -> NucleiDataset:
+    """Draw small images of few nuclei."""
+    return NucleiDataset(count=count, seed=seed, size=64, min_nuclei=3, max_nuclei=6, radius_px=8)
+
+
 @pytest.fixture
 def train_set() -> NucleiDataset:
     """Eight drawn images."""
-    return NucleiDataset(count=8, seed=0, size=64, min_nuclei=3, max_nuclei=6, radius_px=8)
+    return drawn(8, seed=0)
 
 
 @pytest.fixture
 def val_set() -> NucleiDataset:
     """Two others."""
-    return NucleiDataset(count=2, seed=1, size=64, min_nuclei=3, max_nuclei=6, radius_px=8)
+    return drawn(2, seed=1)

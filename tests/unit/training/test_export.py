@@ -8,7 +8,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from torch import Tensor
 
 from service import signature
 from service.backends.model_config import model_from_config, parse_config
@@ -24,24 +25,25 @@ from training import engine, export
 from training.config.experiment import Config
 from training.data.synthetic import NucleiDataset, golden_scene
 from training.decoding import segment
+from training.models.build import build_model
+from training.models.network import PixelNetwork
 from training.models.serving import served
-from training.models.unet import UNet
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> UNet:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> PixelNetwork:
     """A network that has seen enough to find something."""
     config = replace(TINY, optim=replace(TINY.optim, steps=25, validate_every_steps=25, ema=0.5))
     data = NucleiDataset(count=8, size=64, min_nuclei=3, max_nuclei=6, radius_px=8)
     folder = tmp_path_factory.mktemp("run")
     state = engine.train(config, data, data, folder, Recorder())
-    model = engine.build_model(config)
+    model = build_model(config)
     model.load_state_dict(state.average)
     return model
 
 
 @pytest.fixture(scope="module")
-def folder(trained: UNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(trained: PixelNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exported model folder."""
     return export.export(trained, TINY, tmp_path_factory.mktemp("repository"), card="# tiny\n")
 
@@ -80,7 +82,7 @@ def test_weights_are_stored_in_half_precision(folder: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 4, 4, 3), (2, 20, 36, 3), (8, 64, 8, 3), (1, 256, 320, 3)])
 def test_onnx_answers_like_pytorch_at_any_size(
-    folder: Path, trained: UNet, shape: tuple[int, ...]
+    folder: Path, trained: PixelNetwork, shape: tuple[int, ...]
 ) -> None:
     generator = torch.Generator().manual_seed(9)
     image = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
@@ -107,7 +109,9 @@ def test_the_golden_answer_is_what_the_serving_code_finds(folder: Path) -> None:
     assert [entry["area"] for entry in golden.instances] == np.bincount(labels.ravel())[1:].tolist()
 
 
-def test_a_network_that_differs_from_pytorch_is_refused(folder: Path, trained: UNet) -> None:
+def test_a_network_that_differs_from_pytorch_is_refused(
+    folder: Path, trained: PixelNetwork
+) -> None:
     model = onnx.load(str(folder / "1" / "model.onnx"))
     tensor = next(t for t in model.graph.initializer if len(t.dims) == 4)
     changed = numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float16(1.5), tensor.name)
@@ -120,7 +124,7 @@ def test_a_network_that_differs_from_pytorch_is_refused(folder: Path, trained: U
 
 
 def test_a_network_of_another_size_is_refused(folder: Path, tiny: Config) -> None:
-    other = engine.build_model(replace(tiny, model=replace(tiny.model, embedding_size=5)))
+    other = build_model(replace(tiny, model=replace(tiny.model, embedding_size=5)))
     session = export.open_artefact(folder).session
     with pytest.raises(export.ExportError, match="shape"):
         export.check_parity(served(other, "discriminative"), session, multiple=4)
@@ -129,8 +133,8 @@ def test_a_network_of_another_size_is_refused(folder: Path, tiny: Config) -> Non
 def test_a_network_that_finds_nothing_in_the_golden_image_is_not_written(
     tiny: Config, tmp_path: Path
 ) -> None:
-    model = engine.build_model(tiny)
-    torch.nn.init.constant_(model.foreground.project.bias, -100.0)  # type: ignore[arg-type]
+    model = build_model(tiny)
+    torch.nn.init.constant_(cast(Tensor, model.foreground.project.bias), -100.0)
     with pytest.raises(export.ExportError, match="not trained"):
         export.export(model, tiny, tmp_path, card="")
     assert list(tmp_path.iterdir()) == []

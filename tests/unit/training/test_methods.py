@@ -13,6 +13,7 @@ from service import signature
 from service.domain import Method
 from tests.unit.training.conftest import Recorder
 from training import engine
+from training.batches import batch_at
 from training.config.checks import ConfigError
 from training.config.experiment import Config
 from training.config.loss import LossConfig
@@ -20,6 +21,7 @@ from training.data.synthetic import NucleiDataset
 from training.decoding import recipe_of
 from training.losses.targets import Targets
 from training.losses.total import losses
+from training.models.build import build_model
 
 
 def configured(tiny: Config, method: Method) -> Config:
@@ -41,15 +43,15 @@ def test_a_method_trains_and_is_read_by_its_decoder(
 
 @pytest.mark.parametrize("method", get_args(Method))
 def test_a_network_gives_the_tensors_of_its_method(tiny: Config, method: Method) -> None:
-    outputs = engine.build_model(configured(tiny, method))(torch.zeros(1, 3, 16, 16))
+    outputs = build_model(configured(tiny, method))(torch.zeros(1, 3, 16, 16))
     assert set(outputs) == {spec.name for spec in signature.OUTPUTS[method]}
 
 
 @pytest.mark.parametrize("method", get_args(Method))
 def test_the_loss_falls_when_its_gradient_is_followed(tiny: Config, method: Method) -> None:
-    model = engine.build_model(configured(tiny, method))
+    model = build_model(configured(tiny, method))
     config = configured(tiny, method).loss
-    images, targets = engine.batch_at(NucleiDataset(count=2, size=64, radius_px=8), tiny, 0)
+    images, targets = batch_at(NucleiDataset(count=2, size=64, radius_px=8), tiny, 0)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     totals = []
     for _ in range(12):

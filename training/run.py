@@ -1,0 +1,110 @@
+"""A run in memory: begun anew, from known weights, or where its last snapshot left it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training import checkpoint as checkpoints
+from training.batches import batch_at
+from training.checkpoint import Checkpoint, CheckpointError
+from training.config.experiment import Config
+from training.data.dataset import Dataset
+from training.encoder_weights import SUFFIXES, load_encoder
+from training.models.build import build_model
+from training.ranks import Ranks
+from training.warm_start import warm_start
+
+
+@dataclass(slots=True)
+class Run:
+    """What a run holds.
+
+    Parameters
+    ----------
+    state : Checkpoint
+        How far it is.
+    model, average : Module
+        The network that learns, and the running average of its weights.
+    optimizer : Optimizer
+        Of the network.
+    folder : Path
+        Where it is saved.
+    ranks : Ranks
+        The processes that train it.
+    """
+
+    state: Checkpoint
+    model: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    folder: Path
+    ranks: Ranks
+
+
+def open_run(config: Config, train_set: Dataset, folder: Path, ranks: Ranks) -> Run:
+    """Begin a run, or continue it where ``folder/last.pt`` exists.
+
+    Raises
+    ------
+    CheckpointError
+        If the run in `folder` is of another network.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    last = folder / "last.pt"
+    model, average = (build_model(config).to(ranks.device) for _ in range(2))
+    if config.start and not last.is_file():
+        images, _ = batch_at(train_set, config, 0)
+        for network in (model, average):
+            _begin_with(network, Path(config.start), images.to(ranks.device))
+    trained: nn.Module = model
+    if ranks.size > 1 and ranks.device.type == "cuda":
+        trained = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    optimizer = torch.optim.AdamW(
+        trained.parameters(), config.optim.learning_rate, weight_decay=config.optim.weight_decay
+    )
+    state = Checkpoint(config, trained.state_dict(), average.state_dict())
+    if last.is_file():
+        state = checkpoints.load(last)
+        _check_same(last, state.config, config)
+        state.config = config
+        trained.load_state_dict(state.model)
+        average.load_state_dict(state.average)
+        optimizer.load_state_dict(state.optimizer)
+    return Run(state, trained, average, optimizer, folder, ranks)
+
+
+def save_run(run: Run) -> None:
+    """Write ``last.pt``, all that is needed to continue to the same numbers."""
+    state = run.state
+    state.model, state.average = run.model.state_dict(), run.average.state_dict()
+    state.optimizer = run.optimizer.state_dict()
+    if run.ranks.is_first:
+        checkpoints.save(run.folder / "last.pt", state)
+
+
+def _begin_with(network: nn.Module, path: Path, images: Tensor) -> None:
+    if path.suffix in SUFFIXES:
+        load_encoder(network, path)
+    else:
+        warm_start(network, path, images)
+
+
+def _check_same(path: Path, before: Config, now: Config) -> None:
+    """Refuse to continue with weights that would not fit."""
+    old, new = _shape(before), _shape(now)
+    for key, value in new.items():
+        if old[key] != value:
+            raise CheckpointError(
+                f"{path}: the run's {key} is {old[key]!r}, the configuration says {value!r}; "
+                "set it back, or train under another name"
+            )
+
+
+def _shape(config: Config) -> dict[str, Any]:
+    model = {f"model.{key}": value for key, value in asdict(config.model).items()}
+    return model | {"loss.method": config.loss.method, "classes": config.classes}

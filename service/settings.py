@@ -168,6 +168,15 @@ class Settings(BaseSettings):
         description="Labelling tools to answer in their own way, comma separated: `cvat`, "
         "`label_studio`.",
     )
+    label_studio_url: str = Field(
+        "",
+        pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+)?$",
+        description="Where this server reaches Label Studio (`http://label-studio:8080`), to fetch "
+        "what was uploaded there or lies in its local files; empty fetches nothing from it.",
+    )
+    label_studio_token_file: Path | None = Field(
+        None, description="File of the access token that Label Studio asks for."
+    )
     drain_s: float = Field(
         30.0, ge=0, description="Longest wait for requests in flight at shutdown, in seconds."
     )

@@ -43,8 +43,17 @@ class Fetcher:
         self._private = private
         self._tls = ssl.create_default_context()
 
-    async def __call__(self, url: str, deadline: Deadline) -> bytes:
+    async def __call__(self, url: str, deadline: Deadline, *, authorization: str = "") -> bytes:
         """Return the image at an address.
+
+        Parameters
+        ----------
+        url : str
+            Where it is.
+        deadline : Deadline
+            For everything: name, connection, answer.
+        authorization : str
+            Value of the header of that name; empty sends none.
 
         Raises
         ------
@@ -58,7 +67,7 @@ class Fetcher:
         target = self._checked(url)
         try:
             async with asyncio.timeout(deadline.left_s()):
-                return await self._get(target)
+                return await self._get(target, authorization)
         except TimeoutError as error:
             raise DeadlineExceeded(
                 f"the image was not fetched within {deadline.allowed_s:g} s", stage="fetch"
@@ -77,7 +86,7 @@ class Fetcher:
             raise ImageNotFetched("this server fetches no images from there")
         return target
 
-    async def _get(self, target: SplitResult) -> bytes:
+    async def _get(self, target: SplitResult, authorization: str) -> bytes:
         scheme, host, port = _origin(target)
         address = await self._resolve(host, port)
         tls = self._tls if scheme == "https" else None
@@ -87,11 +96,10 @@ class Fetcher:
         try:
             connection = h11.Connection(h11.CLIENT)
             path = (target.path or "/") + (f"?{target.query}" if target.query else "")
-            request = h11.Request(
-                method="GET",
-                target=path,
-                headers=[("Host", target.netloc), ("Accept", "image/*"), ("Connection", "close")],
-            )
+            headers = [("Host", target.netloc), ("Accept", "image/*"), ("Connection", "close")]
+            if authorization:
+                headers.append(("Authorization", authorization))
+            request = h11.Request(method="GET", target=path, headers=headers)
             writer.write(connection.send(request) or b"")
             writer.write(connection.send(h11.EndOfMessage()) or b"")
             return await self._read(connection, reader)

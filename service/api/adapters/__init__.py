@@ -10,5 +10,5 @@ from service.settings import Settings
 
 def routers_for(settings: Settings) -> list[APIRouter]:
     """Return the routes of the tools that the setting `adapters` names."""
-    known = {"cvat": cvat.router, "label_studio": label_studio.router}
-    return [known[name] for name in settings.adapter_names()]
+    known = {"cvat": lambda _: cvat.router, "label_studio": label_studio.router_for}
+    return [known[name](settings) for name in settings.adapter_names()]

@@ -14,8 +14,6 @@ one, the value.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Iterator
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -26,60 +24,76 @@ import orjson
 from fastapi import APIRouter, Depends, Request
 
 from service.api.adapters.calls import read_json, segment
+from service.api.adapters.task_images import TaskImages
 from service.api.orders import within_quota
 from service.api.schemas import SegmentQuery
 from service.api.state import GatewayOf, intake_of
 from service.domain import Deadline
-from service.errors import ImageNotFetched, MalformedRequest
+from service.errors import MalformedRequest
 from service.gateway import Gateway
 from service.pipeline import Result
-
-router = APIRouter(
-    prefix="/label-studio", tags=["label studio"], dependencies=[Depends(within_quota)]
-)
+from service.settings import Settings
 
 RUN_BITS: Final = (3, 4, 8, 16)
 
 
-@router.get("/health")
+def router_for(settings: Settings) -> APIRouter:
+    """Return the routes that Label Studio asks for."""
+    router = APIRouter(
+        prefix="/label-studio", tags=["label studio"], dependencies=[Depends(within_quota)]
+    )
+    images = TaskImages(settings)
+
+    async def predict(request: Request, gateway: GatewayOf) -> dict[str, list[dict[str, Any]]]:
+        """Find the objects of the tasks' images."""
+        return {"results": await _predict(request, gateway, images)}
+
+    router.add_api_route("/health", health)
+    router.add_api_route("/setup", setup, methods=["POST"])
+    router.add_api_route("/webhook", webhook, methods=["POST"])
+    router.add_api_route("/predict", predict, methods=["POST"])
+    return router
+
+
 async def health() -> dict[str, str]:
     """Say that predictions can be asked for."""
     return {"status": "UP", "model_class": "Discern"}
 
 
-@router.post("/setup")
 async def setup(gateway: GatewayOf) -> dict[str, str]:
     """Name the model that predicts."""
     model = await gateway.segmenter.backend.model(gateway.settings.default_model)
     return {"model_version": f"{model.name}/{model.version}"}
 
 
-@router.post("/webhook")
 async def webhook() -> dict[str, str]:
     """Take note of what happens in a project; nothing follows from it."""
     return {"status": "ok"}
 
 
-@router.post("/predict")
-async def predict(request: Request, gateway: GatewayOf) -> dict[str, list[dict[str, Any]]]:
-    """Find the objects of the tasks' images."""
+async def _predict(request: Request, gateway: Gateway, images: TaskImages) -> list[dict[str, Any]]:
     body = await read_json(request, gateway)
     try:
         config, tasks = _Config(body["label_config"]), list(body["tasks"])
-        images = [task["data"][config.image_key] for task in tasks]
+        named = [task["data"][config.image_key] for task in tasks]
         query = SegmentQuery(model=(body.get("params") or {}).get("model"))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise MalformedRequest(
             "a prediction needs `tasks` with their data, and a `label_config` with an Image and "
             "BrushLabels"
         ) from error
-    return {"results": [await _one(request, gateway, image, query, config) for image in images]}
+    elsewhere = intake_of(request).fetch
+    results = []
+    for image in named:
+        deadline = Deadline.after(gateway.settings.timeout_ms / 1e3)
+        data = await images.read(image, elsewhere, deadline)
+        results.append(await _one(request, gateway, data, query, config))
+    return results
 
 
 async def _one(
-    request: Request, gateway: Gateway, image: object, query: SegmentQuery, config: _Config
+    request: Request, gateway: Gateway, data: bytes, query: SegmentQuery, config: _Config
 ) -> dict[str, Any]:
-    data = await _fetch(request, gateway, image)
     reply = await segment(request, gateway, data, query, lambda result: _write(result, config))
     model = reply.result.model
     scores = [found.score for found in reply.result.segmentation.instances]
@@ -88,21 +102,6 @@ async def _one(
         "score": round(float(np.mean(scores)), 4) if scores else 0.0,
         "model_version": f"{model.name}/{model.version}",
     }
-
-
-async def _fetch(request: Request, gateway: Gateway, image: object) -> bytes:
-    """Return an image given as a data URI, or by an address where this server may fetch."""
-    if not isinstance(image, str):
-        raise MalformedRequest("a task's image must be text")
-    if image.startswith("data:"):
-        try:
-            return base64.b64decode(image.partition(",")[2], validate=True)
-        except binascii.Error as error:
-            raise MalformedRequest("a task's image is not base64") from error
-    fetch = intake_of(request).fetch
-    if fetch is None:
-        raise ImageNotFetched("this server fetches no images: put them into the tasks as data URIs")
-    return await fetch(image, Deadline.after(gateway.settings.timeout_ms / 1e3))
 
 
 class _Config:

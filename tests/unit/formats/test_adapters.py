@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx2
@@ -12,6 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from service.app import create_app
+from service.errors import SettingsError
+from service.settings import Settings
 from tests.scenes import draw_scene, png_of, running_server, write_scenes_model
 
 IMAGE, LABELS = draw_scene(2)
@@ -144,6 +150,101 @@ def test_label_studio_finds_the_server_well_and_learns_its_model(http: httpx2.Cl
     assert http.post("/label-studio/webhook", json={}).status_code == 200
 
 
+class LabelStudio(BaseHTTPRequestHandler):
+    """Serves what was uploaded to it, and its local files, to who shows its token."""
+
+    def do_GET(self) -> None:
+        served = self.path in {"/data/upload/1/discs.png", "/data/local-files/?d=discs.png"}
+        known = self.headers["Authorization"] == "Token secret"
+        self.send_response((200 if served else 404) if known else 401)
+        self.end_headers()
+        if served and known:
+            self.wfile.write(base64.b64decode(PICTURE))
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def label_studio() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), LabelStudio) as server:
+        Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def connected(
+    label_studio: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx2.Client]:
+    folder = tmp_path_factory.mktemp("connected")
+    write_scenes_model(folder / "repository")
+    (folder / "token").write_text("secret\n")
+    with (
+        running_server(
+            folder / "repository",
+            adapters="label_studio",
+            label_studio_url=label_studio,
+            label_studio_token_file=folder / "token",
+        ) as address,
+        httpx2.Client(base_url=address, timeout=60) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/data/upload/1/discs.png", "/data/local-files/?d=discs.png"])
+@pytest.mark.parametrize("form", ["{path}", "{address}{path}"])
+def test_what_lies_in_label_studio_is_fetched_with_its_token(
+    connected: httpx2.Client, label_studio: str, path: str, form: str
+) -> None:
+    image = form.format(path=path, address=label_studio)
+    (prediction,) = _predict(connected, tasks=[{"data": {"photo": image}}]).json()["results"]
+    assert len(prediction["result"]) == COUNT
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        ("/data/upload/1/gone.png", "status 404"),
+        ("http://127.0.0.1:1/data/upload/1/discs.png", "DISCERN_URL_HOSTS"),
+        ("s3://bucket/discs.png", "DISCERN_URL_HOSTS"),
+        ("discs.png", "DISCERN_URL_HOSTS"),
+    ],
+)
+def test_an_image_that_lies_elsewhere_is_refused_with_the_remedy(
+    connected: httpx2.Client, image: str, told: str
+) -> None:
+    refused = _predict(connected, tasks=[{"data": {"photo": image}}])
+    assert (refused.status_code, refused.json()["code"]) == (422, "image-not-fetched")
+    assert told in refused.json()["detail"]
+
+
+def test_an_image_in_label_studio_needs_to_know_where_that_is(http: httpx2.Client) -> None:
+    refused = _predict(http, tasks=[{"data": {"photo": "/data/upload/1/discs.png"}}])
+    assert (refused.status_code, refused.json()["code"]) == (422, "image-not-fetched")
+    assert "DISCERN_LABEL_STUDIO_URL" in refused.json()["detail"]
+
+
+def test_an_image_on_a_host_that_is_allowed_is_fetched_without_the_token(
+    label_studio: str, tmp_path: Path
+) -> None:
+    write_scenes_model(tmp_path)
+    given = {"url_hosts": label_studio, "url_private": True}
+    with (
+        running_server(tmp_path, adapters="label_studio", **given) as address,
+        httpx2.Client(base_url=address, timeout=60) as client,
+    ):
+        image = f"{label_studio}/data/upload/1/discs.png"
+        refused = _predict(client, tasks=[{"data": {"photo": image}}])
+    assert "status 401" in refused.json()["detail"]
+
+
+def test_a_token_that_cannot_be_read_keeps_the_server_from_starting(tmp_path: Path) -> None:
+    given = Settings(adapters="label_studio", label_studio_token_file=tmp_path / "nothing")
+    with pytest.raises(SettingsError, match="token"):
+        create_app(given)
+
+
 @pytest.mark.parametrize(
     ("changes", "status"),
     [
@@ -152,7 +253,8 @@ def test_label_studio_finds_the_server_well_and_learns_its_model(http: httpx2.Cl
         ({"label_config": "<!DOCTYPE a [<!ENTITY b 'c'>]><View/>"}, 400),
         ({"tasks": [{"data": {"other": "x"}}]}, 400),
         ({"tasks": [{"data": {"photo": "data:image/png;base64,%"}}]}, 400),
-        ({"tasks": [{"data": {"photo": "http://127.0.0.1:1/x.png"}}]}, 422),
+        ({"tasks": [{"data": {"photo": f"data:image/png,{PICTURE}"}}]}, 400),
+        ({"tasks": [{"data": {"photo": 1}}]}, 400),
         ({"params": {"model": "nobody"}}, 404),
     ],
 )

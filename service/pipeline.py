@@ -1,13 +1,13 @@
 """A request from its bytes to its answer: decode, fit, infer, extract, respond.
 
-Axes: H W image, N batch (1 here).
+Axes: H W image, N batch.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,13 +21,14 @@ from service.domain import (
     DecodedImage,
     ImageLimits,
     Prediction,
+    Priority,
     Segmentation,
     Stage,
     Timings,
 )
 from service.errors import DiscernError
 from service.imaging.decode import decode_image
-from service.imaging.geometry import fit
+from service.imaging.geometry import fit_batch
 from service.postprocess.extract import ExtractOptions, Labelled, extract, label, rank
 from service.postprocess.tiling import Stitcher, Tile, plan_tiles
 from service.telemetry.clock import StageClock
@@ -66,6 +67,8 @@ class Job:
         Longest side that goes through the network at once; a larger image is cut into tiles.
     headers : mapping of str to str
         Trace context to pass on.
+    priority : Priority
+        Whether somebody waits for the answer.
     clock : StageClock
         Keeps where the time goes, also for a job that fails; one job, one clock.
     """
@@ -79,6 +82,7 @@ class Job:
     keep: bool = False
     tile_px: int = 1024
     headers: Mapping[str, str] = field(default_factory=dict)
+    priority: Priority = Priority.INTERACTIVE
     clock: StageClock = field(default_factory=lambda: StageClock("queue"))
 
 
@@ -147,7 +151,7 @@ class Segmenter:
         self.gate = gate
         self._workers = workers
         self._metrics = metrics
-        self._limits = limits
+        self.limits = limits
 
     async def segment(self, source: bytes | Seen, job: Job, render: Render) -> Reply:
         """Segment one image.
@@ -181,13 +185,18 @@ class Segmenter:
         self._metrics.instances.observe(len(segmentation.instances))
         return Reply(result, body, timings, kept)
 
+    async def decode(self, data: bytes, job: Job) -> DecodedImage:
+        """Decode an image file."""
+        return await self._run(job, "decode", decode_image, data, self.limits)
+
     async def _look(self, data: bytes, job: Job) -> Seen:
         """Decode, and infer what is not too large."""
         model = await self.backend.model(job.model, job.version)
-        image = await self._run(job, "decode", decode_image, data, self._limits)
+        image = await self.decode(data, job)
         if max(image.height, image.width) > job.tile_px:
             return Seen(model, image, None)
-        return Seen(model, image, await self._predict(image.pixels, model, job))
+        [prediction] = await self.predict([image.pixels], model, job)
+        return Seen(model, image, prediction)
 
     async def _find(self, seen: Seen, job: Job) -> Segmentation:
         """Find the instances, of a large image tile after tile."""
@@ -203,29 +212,38 @@ class Segmenter:
         height, width = seen.image.height, seen.image.width
         tiles = plan_tiles(height, width, job.tile_px, job.tile_px // OVERLAP)
         stitcher = Stitcher(height, width, tiles)
-        for tile in tiles:
-            part = await self._label_tile(seen, tile, job)
-            await self._run(
-                job, "postprocess", stitcher.add, tile, part.labels, part.scores, part.classes
-            )
+        together = seen.model.images_per_call(tiles[0].height * tiles[0].width)
+        for first in range(0, len(tiles), together):
+            await self._add_tiles(seen, tiles[first : first + together], stitcher, job)
         joined = Labelled(*await self._run(job, "postprocess", stitcher.result))
         return await self._run(job, "postprocess", rank, joined, seen.model.recipe, job.options)
 
-    async def _label_tile(self, seen: Seen, tile: Tile, job: Job) -> Labelled:
-        """Infer and label one tile; what the network said of it is gone when this returns."""
-        prediction = await self._predict(seen.image.pixels[tile.window], seen.model, job)
-        size = (tile.height, tile.width)
-        return await self._run(
-            job, "postprocess", label, prediction, seen.model.recipe, size, job.options
-        )
+    async def _add_tiles(
+        self, seen: Seen, tiles: Sequence[Tile], stitcher: Stitcher, job: Job
+    ) -> None:
+        """Infer tiles in one call and label them; what was seen in them is gone at the end."""
+        windows = [seen.image.pixels[tile.window] for tile in tiles]
+        predictions = await self.predict(windows, seen.model, job)
+        for tile, prediction in zip(tiles, predictions, strict=True):
+            size = (tile.height, tile.width)
+            part = await self._run(
+                job, "postprocess", label, prediction, seen.model.recipe, size, job.options
+            )
+            await self._run(
+                job, "postprocess", stitcher.add, tile, part.labels, part.scores, part.classes
+            )
 
-    async def _predict(self, pixels: npt.NDArray[np.uint8], model: Model, job: Job) -> Prediction:
-        """Fit to the sizes that the network takes, and infer."""
+    async def predict(
+        self, images: Sequence[npt.NDArray[np.uint8]], model: Model, job: Job
+    ) -> list[Prediction]:
+        """Fit images to one size that the network takes, and infer them in one call."""
         multiple, buckets = model.recipe.size_multiple, model.recipe.size_buckets
-        fitted = await self._run(job, "inference", fit, pixels, multiple=multiple, buckets=buckets)
-        context = CallContext(job.request_id, job.deadline, job.headers)
-        outputs = await self._infer(fitted[np.newaxis], model, context)
-        return to_prediction(outputs.tensors, index=0)
+        fitted = await self._run(
+            job, "inference", fit_batch, images, multiple=multiple, buckets=buckets
+        )
+        context = CallContext(job.request_id, job.deadline, job.headers, job.priority)
+        outputs = await self._infer(fitted, model, context)
+        return [to_prediction(outputs.tensors, index=i) for i in range(len(images))]
 
     async def _run(
         self, job: Job, stage: Stage, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Annotated, Final
+from functools import partial
+from typing import Annotated, Final, TypeVar
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request
@@ -22,6 +23,7 @@ from service.api.orders import TimeoutHeader, deadline_of, job_of, still_open, w
 from service.api.problems import document, problems
 from service.api.schemas import Format, SegmentQuery
 from service.api.state import GatewayOf
+from service.domain import Deadline, Priority
 from service.errors import (
     BadParameter,
     BodyTooSlow,
@@ -31,13 +33,16 @@ from service.errors import (
     UnsupportedFormat,
 )
 from service.gateway import Gateway
-from service.pipeline import Reply
+from service.pipeline import Job, Seen
+from service.together import group_small, look_together
 
 router = APIRouter(tags=["segment"])
 
 LINES: Final = "application/x-ndjson"
 EVENTS: Final = "text/event-stream"
 File = tuple[str, bytes]
+Numbered = tuple[int, File]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +55,66 @@ class _Batch:
     request_id: str
     writer: Writer
 
-    async def line(self, index: int, file: File) -> tuple[bytes, bool]:
-        """Return the answer to one image or its problem as JSON, and whether it is an answer."""
-        name, data = file
-        request_id = f"{self.request_id}.{index}"
+    def groups(self, files: Sequence[File]) -> Iterator[list[Numbered]]:
+        """Put small neighbours together, so that they go through the network in one call."""
+        limits = self.gateway.segmenter.limits
+        for group in group_small([data for _, data in files], limits):
+            yield [(index, files[index]) for index in group]
+
+    async def lines(self, group: Sequence[Numbered]) -> list[tuple[bytes, bool]]:
+        """Return the answer to each image or its problem as JSON, and whether it is an answer."""
+        deadline = deadline_of(self.query, self.timeout_s, self.gateway)
+        jobs = [self._job(index, deadline) for index, _ in group]
+        sources: Sequence[bytes | Seen | DiscernError] = [data for _, (_, data) in group]
+        if len(group) > 1:
+            sources = await self._look(group, jobs)
+        return [await self._line(*part) for part in zip(group, sources, jobs, strict=True)]
+
+    def _job(self, index: int, deadline: Deadline) -> Job:
+        return job_of(
+            self.query,
+            self.gateway,
+            request_id=f"{self.request_id}.{index}",
+            deadline=deadline,
+            headers={},
+            priority=Priority.BACKGROUND,
+        )
+
+    async def _look(
+        self, group: Sequence[Numbered], jobs: Sequence[Job]
+    ) -> Sequence[Seen | DiscernError]:
+        files = [data for _, (_, data) in group]
+        look = partial(look_together, self.gateway.segmenter, files, jobs)
+        try:
+            return await _patiently(jobs[0].deadline, look)
+        except DiscernError as error:
+            return [error] * len(group)
+
+    async def _line(
+        self, numbered: Numbered, source: bytes | Seen | DiscernError, job: Job
+    ) -> tuple[bytes, bool]:
+        index, (name, _) = numbered
         head = {"index": index, "name": name}
         try:
-            reply = await self._segment(data, request_id)
+            if isinstance(source, DiscernError):
+                raise source
+            segment = partial(self.gateway.segmenter.segment, source, job, self.writer.render)
+            reply = await _patiently(job.deadline, segment)
         except DiscernError as error:
-            return orjson.dumps({**head, "problem": document(error, request_id)[1]}), False
+            return orjson.dumps({**head, "problem": document(error, job.request_id)[1]}), False
         answer = await asyncio.to_thread(write_answer, reply, self.writer)
         return orjson.dumps({**head, "answer": orjson.Fragment(answer)}), True
 
-    async def _segment(self, data: bytes, request_id: str) -> Reply:
-        """Segment one image; while others fill the server, wait for as long as time is left."""
-        deadline = deadline_of(self.query, self.timeout_s, self.gateway)
-        job = job_of(self.query, self.gateway, request_id=request_id, deadline=deadline, headers={})
-        while True:
-            try:
-                return await self.gateway.segmenter.segment(data, job, self.writer.render)
-            except Overloaded as busy:
-                if busy.retry_after_s >= deadline.left_s():
-                    raise
-                await asyncio.sleep(busy.retry_after_s)
+
+async def _patiently(deadline: Deadline, call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call; while others fill the server, wait for as long as time is left."""
+    while True:
+        try:
+            return await call()
+        except Overloaded as busy:
+            if busy.retry_after_s >= deadline.left_s():
+                raise
+            await asyncio.sleep(busy.retry_after_s)
 
 
 @router.post(
@@ -198,18 +240,17 @@ async def _answers(
 ) -> AsyncIterator[bytes]:
     """Work on a few images at a time, so that single requests still find room."""
     at_once = max(1, batch.gateway.segmenter.gate.slots // 2)
-    todo: Iterator[tuple[int, File]] = enumerate(files)
-    running: set[asyncio.Task[tuple[bytes, bool]]] = set()
+    todo = batch.groups(files)
+    running: set[asyncio.Task[list[tuple[bytes, bool]]]] = set()
     failed = 0
     try:
         while True:
-            for index, file in itertools.islice(todo, at_once - len(running)):
-                running.add(asyncio.create_task(batch.line(index, file)))
+            for group in itertools.islice(todo, at_once - len(running)):
+                running.add(asyncio.create_task(batch.lines(group)))
             if not running:
                 break
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                line, answered = task.result()
+            for line, answered in itertools.chain.from_iterable(task.result() for task in done):
                 failed += not answered
                 yield framed("image", line)
     finally:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from service.domain import Deadline, Priority
 from service.recipe import Recipe
+
+CALL_PIXELS: Final = 2**19
+"""Pixels up to which small images share a call; beyond, a batch gains nothing (docs/TRITON.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,10 @@ class Model:
     version: str
     recipe: Recipe
     max_batch: int = 1
+
+    def images_per_call(self, pixels: int) -> int:
+        """Return how many images of so many pixels each go through the network in one call."""
+        return max(1, min(CALL_PIXELS // pixels, self.max_batch))
 
 
 @dataclass(frozen=True, slots=True)

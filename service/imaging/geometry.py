@@ -60,8 +60,10 @@ def fit_batch(images: Sequence[Pixels], *, multiple: int, buckets: Sequence[int]
     Returns
     -------
     (N, H', W', 3) uint8
-        C-contiguous.
+        C-contiguous; a view of an only image that needs no padding.
     """
+    if len(images) == 1:
+        return fit(images[0], multiple=multiple, buckets=buckets)[np.newaxis]
     sizes = [_fitted_size(pixels, multiple=multiple, buckets=buckets) for pixels in images]
     height, width = max(size[0] for size in sizes), max(size[1] for size in sizes)
     batch = np.empty((len(images), height, width, 3), np.uint8)

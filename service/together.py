@@ -1,0 +1,130 @@
+"""Small images of one request, sent through the network in one call.
+
+A call has costs that do not grow with its image, and a GPU is idle while it works on a small one.
+Only images of one shape can share a call, and only a bounded number of pixels goes into one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+
+from service.backends.base import CALL_PIXELS
+from service.domain import DecodedImage, ImageLimits
+from service.errors import DiscernError
+from service.imaging.geometry import fitted_side
+from service.imaging.header import read_header
+from service.pipeline import Job, Seen, Segmenter
+
+MOST_TOGETHER = 8
+"""Images that are looked at together at most: their answers wait for each other."""
+
+
+def group_small(files: Sequence[bytes], limits: ImageLimits) -> list[list[int]]:
+    """Divide files into runs of neighbours that are small enough to be looked at together.
+
+    Parameters
+    ----------
+    files : sequence of bytes
+        Image files, or what claims to be.
+    limits : ImageLimits
+        What an image may be at most.
+
+    Returns
+    -------
+    list of list of int
+        Indices, in order; a file that is large, or no image, is alone.
+    """
+    groups: list[list[int]] = []
+    room = 0
+    for index, data in enumerate(files):
+        pixels = _claimed_pixels(data, limits)
+        if pixels > room or len(groups[-1]) == MOST_TOGETHER:
+            groups.append([])
+            room = CALL_PIXELS
+        groups[-1].append(index)
+        room -= pixels
+    return groups
+
+
+async def look_together(
+    segmenter: Segmenter, files: Sequence[bytes], jobs: Sequence[Job]
+) -> list[Seen | DiscernError]:
+    """Decode images and infer those of one shape in one call.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        The pipeline; its gate lets all of them in as one.
+    files : sequence of bytes
+        Image files, together no larger than `group_small` allows.
+    jobs : sequence of Job
+        What is asked of each; model and deadline are the same.
+
+    Returns
+    -------
+    list of Seen or DiscernError
+        For each image what `Segmenter.segment` takes, or why there is nothing.
+
+    Raises
+    ------
+    ModelNotFound, BackendUnavailable, Overloaded, DeadlineExceeded
+        What befalls all of them.
+    """
+    model = await segmenter.backend.model(jobs[0].model, jobs[0].version)
+    multiple, buckets = model.recipe.size_multiple, model.recipe.size_buckets
+    found: list[Seen | DiscernError] = []
+    shapes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    async with segmenter.gate.admitted(jobs[0].deadline):
+        decoding = [segmenter.decode(*pair) for pair in zip(files, jobs, strict=True)]
+        for index, image in enumerate(await asyncio.gather(*decoding, return_exceptions=True)):
+            if not isinstance(image, DecodedImage):
+                found.append(_expected(image))
+                continue
+            found.append(Seen(model, image, None))
+            if max(image.height, image.width) <= jobs[index].tile_px:
+                height, width = (
+                    fitted_side(side, multiple=multiple, buckets=buckets)
+                    for side in (image.height, image.width)
+                )
+                shapes[height, width].append(index)
+        for (height, width), members in shapes.items():
+            count = model.images_per_call(height * width)
+            for first in range(0, len(members), count):
+                await _look_at(segmenter, found, jobs, members[first : first + count])
+    for job in jobs:
+        job.clock.enter("queue")
+    return found
+
+
+async def _look_at(
+    segmenter: Segmenter, found: list[Seen | DiscernError], jobs: Sequence[Job], part: list[int]
+) -> None:
+    """Infer some of the images, of one shape, and add to `found` what is seen."""
+    seen = [entry for entry in (found[i] for i in part) if isinstance(entry, Seen)]
+    try:
+        predictions = await segmenter.predict(
+            [entry.image.pixels for entry in seen], seen[0].model, jobs[part[0]]
+        )
+    except DiscernError as error:
+        for index in part:
+            found[index] = error
+        return
+    for index, entry, prediction in zip(part, seen, predictions, strict=True):
+        found[index] = Seen(entry.model, entry.image, prediction)
+
+
+def _expected(error: BaseException) -> DiscernError:
+    if isinstance(error, DiscernError):
+        return error
+    raise error
+
+
+def _claimed_pixels(data: bytes, limits: ImageLimits) -> int:
+    """Return the pixels of an image; of what is none, as many as leave it alone."""
+    try:
+        header = read_header(data, limits)
+    except DiscernError:
+        return CALL_PIXELS
+    return min(header.width * header.height, CALL_PIXELS)

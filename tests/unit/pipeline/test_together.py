@@ -1,0 +1,142 @@
+"""Small images of one request, and small tiles of one image, share calls of the network."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from service.api.formats import WRITERS
+from service.api.schemas import Format
+from service.backends.base import CallContext, Model, Outputs
+from service.backends.embedded import EmbeddedBackend
+from service.domain import Deadline, ImageLimits, Priority
+from service.errors import BackendFailed, DiscernError, UnsupportedFormat
+from service.pipeline import Job, Seen, Segmenter
+from service.telemetry.metrics import Metrics
+from service.together import group_small, look_together
+from service.workers import Gate, Workers
+from tests.scenes import MODEL, draw_scene, png_of, write_scenes_model
+
+LIMITS = ImageLimits()
+WRITER = WRITERS[Format.RLE]
+
+
+class CountingBackend(EmbeddedBackend):
+    """The embedded backend; notes the shapes and priorities of its calls, fails for one size."""
+
+    shapes: list[tuple[int, ...]]
+    priorities: set[Priority]
+    failing_side = 0
+
+    async def infer(
+        self, images: npt.NDArray[np.uint8], model: Model, context: CallContext
+    ) -> Outputs:
+        self.shapes.append(images.shape)
+        self.priorities.add(context.priority)
+        if self.failing_side in images.shape:
+            raise BackendFailed("told to fail")
+        return await super().infer(images, model, context)
+
+
+@pytest.fixture
+async def segmenter(tmp_path: Path) -> AsyncIterator[Segmenter]:
+    write_scenes_model(tmp_path)
+    backend = CountingBackend(tmp_path, threads=1, calls=1)
+    backend.shapes, backend.priorities = [], set()
+    await backend.start()
+    workers = Workers(2)
+    yield Segmenter(backend, workers, Gate(slots=2, waiting=2), Metrics(), LIMITS)
+    workers.close()
+    await backend.aclose()
+
+
+def calls(segmenter: Segmenter) -> list[tuple[int, ...]]:
+    assert isinstance(segmenter.backend, CountingBackend)
+    return segmenter.backend.shapes
+
+
+def job(**wanted: object) -> Job:
+    return Job(request_id="together", deadline=Deadline.after(60), model=MODEL, **wanted)  # type: ignore[arg-type]
+
+
+def picture(height: int, width: int, *, seed: int = 0) -> bytes:
+    return png_of(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def test_small_neighbours_are_grouped_and_large_ones_stay_alone() -> None:
+    small, large = picture(64, 64), picture(1024, 600)
+    assert group_small([small, small, large, small, b"none", small], LIMITS) == [
+        [0, 1],
+        [2],
+        [3],
+        [4],
+        [5],
+    ]
+
+
+def test_a_group_has_at_most_eight_images_and_half_a_mebipixel() -> None:
+    assert [len(group) for group in group_small([picture(32, 32)] * 19, LIMITS)] == [8, 8, 3]
+    assert [len(group) for group in group_small([picture(512, 512)] * 5, LIMITS)] == [2, 2, 1]
+
+
+def test_no_files_make_no_groups() -> None:
+    assert group_small([], LIMITS) == []
+
+
+async def test_images_of_one_shape_share_a_call_as_far_as_the_model_takes_them(
+    segmenter: Segmenter,
+) -> None:
+    files = [picture(32, 48, seed=i) for i in range(6)] + [picture(64, 32)]
+    found = await look_together(segmenter, files, [job() for _ in files])
+    assert calls(segmenter) == [(4, 32, 48, 3), (2, 32, 48, 3), (1, 64, 32, 3)]
+    assert all(isinstance(seen, Seen) and seen.prediction for seen in found)
+
+
+async def test_answers_are_those_of_the_images_one_by_one(segmenter: Segmenter) -> None:
+    files = [png_of(draw_scene(seed)[0]) for seed in range(3)]
+    seen = await look_together(segmenter, files, [job() for _ in files])
+    for file, source in zip(files, seen, strict=True):
+        assert isinstance(source, Seen)
+        together = await segmenter.segment(source, job(), WRITER.render)
+        alone = await segmenter.segment(file, job(), WRITER.render)
+        assert together.body == alone.body
+
+
+async def test_a_broken_image_does_not_touch_the_others(segmenter: Segmenter) -> None:
+    files = [picture(32, 32), b"nothing", picture(32, 32)]
+    first, broken, last = await look_together(segmenter, files, [job() for _ in files])
+    assert isinstance(broken, UnsupportedFormat)
+    assert isinstance(first, Seen)
+    assert isinstance(last, Seen)
+    assert calls(segmenter) == [(2, 32, 32, 3)]
+
+
+async def test_a_call_that_fails_is_the_answer_of_its_images_only(segmenter: Segmenter) -> None:
+    assert isinstance(segmenter.backend, CountingBackend)
+    segmenter.backend.failing_side = 64
+    files = [picture(32, 32), picture(64, 32), picture(64, 32)]
+    found = await look_together(segmenter, files, [job() for _ in files])
+    assert [isinstance(entry, DiscernError) for entry in found] == [False, True, True]
+
+
+async def test_an_image_beyond_the_tile_is_left_to_be_cut(segmenter: Segmenter) -> None:
+    [seen] = await look_together(segmenter, [picture(96, 32)], [job(tile_px=64)])
+    assert isinstance(seen, Seen)
+    assert seen.prediction is None
+    assert calls(segmenter) == []
+
+
+async def test_small_tiles_share_calls(segmenter: Segmenter) -> None:
+    await segmenter.segment(picture(200, 200), job(tile_px=64), WRITER.render)
+    assert [shape[0] for shape in calls(segmenter)] == [4, 4, 4, 4]
+
+
+async def test_the_backend_is_told_what_nobody_waits_for(segmenter: Segmenter) -> None:
+    waiting = job(priority=Priority.BACKGROUND)
+    await segmenter.segment(picture(32, 32), waiting, WRITER.render)
+    assert isinstance(segmenter.backend, CountingBackend)
+    assert segmenter.backend.priorities == {Priority.BACKGROUND}

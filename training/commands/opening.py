@@ -19,7 +19,6 @@ from training.data.opening import open_split as open_files
 from training.data.synthetic import SticksDataset
 from training.decoding import Network, TorchNetwork, recipe_of
 from training.models.build import build_model
-from training.models.build import build_model
 from training.models.network import PixelNetwork
 
 

@@ -1,0 +1,132 @@
+"""The queue that export asks a real server for: who goes first, and who shares a call."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from service.backends.base import CallContext
+from service.backends.triton import TritonBackend
+from service.domain import Category, Deadline, Priority
+from service.recipe import Recipe
+from tests.contract.networks import EMBEDDING_SIZE, network
+from tests.triton_server.server import TritonServer
+from training.server_config import configure, write_config
+
+pytestmark = pytest.mark.triton
+
+Open = Callable[..., TritonBackend]
+CHANNELS = {"embedding": EMBEDDING_SIZE, "foreground": 1}
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, start_triton: Callable[..., TritonServer]
+) -> TritonServer:
+    """A server on a configuration written as export writes it."""
+    folder = tmp_path_factory.mktemp("queue") / "slow"
+    (folder / "1").mkdir(parents=True)
+    data = network("slow")
+    (folder / "1" / "model.onnx").write_bytes(data)
+    recipe = Recipe(
+        method="discriminative",
+        embedding_size=EMBEDDING_SIZE,
+        classes=(Category(1, "blob"),),
+        size_multiple=2,
+        network_sha256=hashlib.sha256(data).hexdigest(),
+    )
+    (folder / "config.pbtxt").write_text(write_config("slow", recipe, CHANNELS))
+    spare_the_lever(folder)
+    return start_triton(folder.parent)
+
+
+def spare_the_lever(folder: Path) -> None:
+    """Warm up with black images: a random first pixel would make this network take seconds."""
+    path = folder / "config.pbtxt"
+    path.write_text(path.read_text().replace("random_data: true", "zero_data: true"))
+
+
+def lever(value: int, *, count: int = 1) -> npt.NDArray[np.uint8]:
+    images = np.zeros((count, 8, 8, 3), np.uint8)
+    images[0, 0, 0, 0] = value
+    return images
+
+
+def context(priority: Priority = Priority.INTERACTIVE) -> CallContext:
+    return CallContext("queue", Deadline.after(30.0), priority=priority)
+
+
+def executions(server: TritonServer) -> float:
+    return server.metrics()['nv_inference_exec_count{model="slow",version="1"}']
+
+
+async def pending(server: TritonServer, count: int) -> None:
+    """Wait until so many calls wait in the server's queue."""
+    key = 'nv_inference_pending_request_count{model="slow",version="1"}'
+    async with asyncio.timeout(10.0):
+        while server.metrics().get(key, 0) < count:  # noqa: ASYNC110 - another process's state
+            await asyncio.sleep(0.01)
+
+
+async def test_what_somebody_waits_for_overtakes_what_nobody_does(
+    server: TritonServer, open_triton: Open
+) -> None:
+    backend = open_triton(server.address)
+    await backend.start()
+    model = await backend.model("slow")
+    done: list[str] = []
+
+    async def call(name: str, units: int, priority: Priority) -> None:
+        await backend.infer(lever(units), model, context(priority))
+        done.append(name)
+
+    calls = [asyncio.create_task(call("running", 10, Priority.BACKGROUND))]
+    await asyncio.sleep(0.2)
+    calls += [asyncio.create_task(call("job", 1, Priority.BACKGROUND)) for _ in range(2)]
+    await pending(server, 2)
+    calls.append(asyncio.create_task(call("interactive", 1, Priority.INTERACTIVE)))
+    await asyncio.gather(*calls)
+    assert done == ["running", "interactive", "job", "job"]
+
+
+async def test_requests_are_answered_one_by_one(server: TritonServer, open_triton: Open) -> None:
+    backend = open_triton(server.address)
+    await backend.start()
+    model = await backend.model("slow")
+    before = executions(server)
+    await asyncio.gather(*(backend.infer(lever(2), model, context()) for _ in range(5)))
+    assert executions(server) - before == 5
+
+
+async def test_images_of_one_request_are_one_execution(
+    server: TritonServer, open_triton: Open
+) -> None:
+    backend = open_triton(server.address)
+    await backend.start()
+    before = executions(server)
+    await backend.infer(lever(0, count=8), await backend.model("slow"), context())
+    assert executions(server) - before == 1
+
+
+async def test_the_gateway_learns_the_buckets_that_a_model_is_given(
+    tmp_path: Path,
+    server: TritonServer,
+    start_triton: Callable[..., TritonServer],
+    open_triton: Open,
+) -> None:
+    folder = tmp_path / "slow"
+    (folder / "1").mkdir(parents=True)
+    (folder / "1" / "model.onnx").write_bytes(network("slow"))
+    source = server.repository / "slow" / "config.pbtxt"
+    (folder / "config.pbtxt").write_text(source.read_text())
+    configure(folder, buckets=(32, 64))
+    spare_the_lever(folder)
+    backend = open_triton(start_triton(tmp_path).address)
+    await backend.start()
+    assert (await backend.model("slow")).recipe.size_buckets == (32, 64)

@@ -40,6 +40,7 @@ docs: $(VENV)/.dev ## write the tables made from the code into the pages that sh
 
 pictures: $(VENV)/.dev ## draw the pages' pictures again, from generated images (needs Chromium)
 	@$(BIN)/python -m docs.draw_methods
+	@$(BIN)/python -m docs.draw_convergence
 	@$(BIN)/python -m docs.draw_pictures
 
 prometheus-install: $(VENV)/.dev ## fetch Debian's Prometheus into .prometheus/ for the monitoring tests (20 MB, once)

@@ -19,6 +19,9 @@ from training.metrics.score import THRESHOLDS, Score
 
 Labels = npt.NDArray[np.int32]
 
+_EVERY_S = 10.0
+"""Time between two lines about the steps."""
+
 
 def line(score: Score) -> str:
     """Put the main figures of a score on one line."""
@@ -51,6 +54,7 @@ class RunReport:
         self._task = self._progress.add_task("", total=1.0)
         self._sums: dict[str, float] = {}
         self._count = 0
+        self._done = 0.0
         self._said = time.monotonic()
         self._ap = ""
 
@@ -66,9 +70,12 @@ class RunReport:
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
+        self._done = fraction
+        if time.monotonic() - self._said >= _EVERY_S:
+            self._say(state)
+
+    def _say(self, state: Checkpoint) -> None:
         elapsed = time.monotonic() - self._said
-        if elapsed < 10:
-            return
         means = {name: value / self._count for name, value in self._sums.items()}
         parts = [
             f"{name.removeprefix('embedding/')} {value:.3f}"
@@ -79,15 +86,17 @@ class RunReport:
             f"step {state.step}  loss {means['total']:.3f}: {', '.join(parts)}, "
             f"mask {means['foreground/total']:.3f}  {elapsed / self._count:.2f} s/step{self._ap}"
         )
-        self._progress.update(self._task, completed=fraction, description=text)
+        self._progress.update(self._task, completed=self._done, description=text)
         if not self._console.is_terminal:
-            self._console.print(f"{fraction:6.1%} {text}", markup=False)
+            self._console.print(f"{self._done:6.1%} {text}", markup=False)
         for name, value in means.items():
             self._writer.add_scalar(name, value, state.step)
         self._sums, self._count, self._said = {}, 0, time.monotonic()
 
     def on_validation(self, state: Checkpoint, score: Score, *, best: bool) -> None:
-        """Show and record the result."""
+        """Show and record the result, after the steps before it."""
+        if self._count:
+            self._say(state)
         self._ap = f"  AP@0.5 {score.ap(0.5):.3f}"
         mark = "  best" if best else ""
         minutes = state.elapsed_s / 60
@@ -107,3 +116,18 @@ class RunReport:
         """Record a picture: image, truth, answer, foreground and embedding."""
         row = np.hstack(pictures.panels(sample.image, sample.labels, prediction, labels))
         self._writer.add_image(f"examples/{sample.name}", row, state.step, dataformats="HWC")
+
+
+class Silence:
+    """Says nothing: where several processes train, one reports."""
+
+    def on_step(self, state: Checkpoint, fraction: float, terms: Mapping[str, float]) -> None:
+        """Leave it unsaid."""
+
+    def on_validation(self, state: Checkpoint, score: Score, *, best: bool) -> None:
+        """Leave it unsaid."""
+
+    def on_example(
+        self, state: Checkpoint, sample: Sample, prediction: Prediction, labels: Labels
+    ) -> None:
+        """Leave it unshown."""

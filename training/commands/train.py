@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
 from training import engine
+from training.checkpoint import CheckpointError
 from training.commands.command import Command, console
+from training.config.experiment import Config
 from training.config.read import load
 from training.data.opening import open_datasets
-from training.progress import RunReport
+from training.progress import RunReport, Silence
+from training.ranks import Ranks, joined
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -24,20 +29,35 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument("--runs", type=Path, default=Path("runs"))
     command.add_argument("--max-minutes", type=float)
+    command.add_argument(
+        "--resume", action="store_true", help="continue; fail where there is no run to continue"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train, with the resolved configuration beside the run."""
+    """Train, alone or as one of the processes that torchrun started."""
     overrides = list(options.overrides)
     if options.max_minutes is not None:
         overrides.append(f"optim.max_minutes={options.max_minutes}")
     config = load(options.config, overrides)
-    train_set, val_set = open_datasets(config, options.data)
     folder = options.runs / config.name
+    if options.resume and not (folder / "last.pt").is_file():
+        raise CheckpointError(f"{folder / 'last.pt'}: no run to resume; begin it without --resume")
+    train_set, val_set = open_datasets(config, options.data)
+    with joined() as ranks, _report(config, folder, ranks) as reporter:
+        engine.train(config, train_set, val_set, folder, reporter, ranks=ranks)
+
+
+@contextmanager
+def _report(config: Config, folder: Path, ranks: Ranks) -> Iterator[engine.Reporter]:
+    """Report from one process, with the resolved configuration beside the run."""
+    if not ranks.is_first:
+        yield Silence()
+        return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n")
     with SummaryWriter(str(folder)) as writer, RunReport(writer, console) as report:
-        engine.train(config, train_set, val_set, folder, report)
+        yield report
 
 
 COMMAND = Command("train", "run an experiment, or continue it", add_arguments, run)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from service.backends.model_config import model_from_config, parse_config
 from training import checkpoint
@@ -113,6 +114,26 @@ def test_a_finished_run_has_nothing_left_to_do(trained: Path) -> None:
     before = checkpoint.load(trained / "runs/tiny/last.pt").step
     assert run(trained, "train @/tiny.toml --data @/data --runs @/runs") == 0
     assert checkpoint.load(trained / "runs/tiny/last.pt").step == before == 20
+
+
+def test_a_run_that_does_not_exist_is_not_resumed(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(trained, "train @/tiny.toml --data @/data --runs @/runs --resume") == 0
+    assert run(trained, "train @/tiny.toml --data @/data --runs @/other --resume") == 1
+    assert "other/tiny/last.pt: no run to resume" in capsys.readouterr().out
+    assert not (trained / "other").exists()
+
+
+def test_tensorboard_shows_losses_scores_and_pictures(trained: Path) -> None:
+    events = EventAccumulator(str(trained / "runs/tiny"))
+    events.Reload()
+    tags = events.Tags()
+    assert {"total", "embedding/variance", "rate", "validation/ap0.5"} <= set(tags["scalars"])
+    # Image, truth, answer, foreground and embedding, side by side.
+    (picture,) = [events.Images(tag)[-1] for tag in tags["images"] if tag == "examples/4"]
+    assert (picture.height, picture.width) == (64, 5 * 64)
+    assert picture.step == 20
 
 
 def test_a_data_set_is_described_and_shown(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

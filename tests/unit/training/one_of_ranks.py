@@ -1,0 +1,22 @@
+"""One of the processes that torchrun starts: trains, and saves what it saw. Started by a test."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from tests.unit.training.conftest import TINY, Recorder, drawn
+from training import engine
+from training.ranks import joined
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    out, recorder = Path(sys.argv[1]), Recorder()
+    with joined() as ranks:
+        state = engine.train(
+            TINY, drawn(8, seed=0), drawn(2, seed=1), out / "run", recorder, ranks=ranks
+        )
+    saw = {"weights": state.model, "totals": recorder.totals, "validations": len(recorder.scores)}
+    torch.save({**saw, "best": state.best, "step": state.step}, out / f"{ranks.rank}.pt")

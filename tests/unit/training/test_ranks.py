@@ -1,0 +1,97 @@
+"""Two processes that train together, as torchrun starts them, with gloo between CPUs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.unit.training.conftest import TINY, Recorder, drawn
+from training import checkpoint, engine
+
+pytestmark = pytest.mark.slow
+
+Saw = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where two processes trained for six steps."""
+    folder = tmp_path_factory.mktemp("ranks")
+    subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+            "-m", "tests.unit.training.one_of_ranks", str(folder),
+        ],
+        check=True,
+        env={"OMP_NUM_THREADS": "1", "PATH": ""},
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def both(place: Path) -> tuple[Saw, Saw]:
+    """What each of them saw."""
+    first, second = (torch.load(place / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    return first, second
+
+
+def alone(folder: Path, **optim: Any) -> tuple[Recorder, Any]:
+    """Train in this process with other batches."""
+    config, recorder = replace(TINY, optim=replace(TINY.optim, **optim)), Recorder()
+    return recorder, engine.train(config, drawn(8, seed=0), drawn(2, seed=1), folder, recorder)
+
+
+def learnt(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out what batch normalisation counts: each process counts its own crops."""
+    return {
+        name: weight
+        for name, weight in weights.items()
+        if "running" not in name and "tracked" not in name
+    }
+
+
+def test_both_have_the_same_weights(both: tuple[Saw, Saw]) -> None:
+    first, second = (learnt(saw["weights"]) for saw in both)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_each_learns_from_its_own_crops(both: tuple[Saw, Saw]) -> None:
+    first, second = both
+    assert first["step"] == second["step"] == 6
+    assert all(one != other for one, other in zip(first["totals"], second["totals"], strict=True))
+
+
+def test_the_first_alone_validates_and_saves_and_all_know_the_result(
+    place: Path, both: tuple[Saw, Saw]
+) -> None:
+    first, second = both
+    assert (first["validations"], second["validations"]) == (2, 0)
+    assert first["best"] == second["best"] == checkpoint.load(place / "run/last.pt").best
+
+
+def test_they_learn_what_one_process_does_that_adds_up_two_batches(
+    both: tuple[Saw, Saw], tmp_path: Path
+) -> None:
+    recorder, state = alone(tmp_path, accumulate=2)
+    means = [sum(pair) / 2 for pair in zip(both[0]["totals"], both[1]["totals"], strict=True)]
+    assert means == pytest.approx(recorder.totals, rel=1e-4)
+    torch.testing.assert_close(
+        learnt(both[0]["weights"]), learnt(state.model), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_the_loss_is_that_of_one_process_with_twice_the_batch(
+    both: tuple[Saw, Saw], tmp_path: Path
+) -> None:
+    recorder, _ = alone(tmp_path, batch=4)
+    means = [sum(pair) / 2 for pair in zip(both[0]["totals"], both[1]["totals"], strict=True)]
+    # Batch normalisation sees half as many crops.
+    assert means == pytest.approx(recorder.totals, rel=0.02)

@@ -109,9 +109,28 @@ class Gate:
             _current_slot.reset(token)
             slot.leave()
 
+    def check_room(self) -> None:
+        """Refuse what could neither be worked on nor wait.
+
+        Raises
+        ------
+        Overloaded
+            If every slot and every place in the queue is taken.
+        """
+        if self.in_flight >= self.slots and self.depth >= self.waiting:
+            raise self._refusal(
+                f"{self.in_flight} requests are being worked on and {self.depth} wait, "
+                "which is all this server takes"
+            )
+
     @contextmanager
-    def body(self) -> Iterator[Callable[[int], None]]:
+    def body(self, *, later: bool = False) -> Iterator[Callable[[int], None]]:
         """Account for a request's body until the ``with`` block ends.
+
+        Parameters
+        ----------
+        later : bool
+            Whether it is kept to be worked on later, so that it does not matter who waits now.
 
         Yields
         ------
@@ -124,7 +143,8 @@ class Gate:
         Overloaded
             If a further request would be refused anyway: better before its body is read.
         """
-        self._check_room()
+        if not later:
+            self.check_room()
         own = 0
 
         def arrived(size: int) -> None:
@@ -147,19 +167,12 @@ class Gate:
         """Return once nothing is in flight or waiting."""
         await self._idle.wait()
 
-    def _check_room(self) -> None:
-        if self.in_flight >= self.slots and self.depth >= self.waiting:
-            raise self._refusal(
-                f"{self.in_flight} requests are being worked on and {self.depth} wait, "
-                "which is all this server takes"
-            )
-
     def _refusal(self, detail: str) -> Overloaded:
         spread = 1 + random.uniform(0, _JITTER)  # noqa: S311 - spreads load, guards nothing
         return Overloaded(detail, retry_after_s=max(1.0, self.retry_after_s()) * spread)
 
     async def _acquire(self, deadline: Deadline) -> None:
-        self._check_room()
+        self.check_room()
         if self.in_flight < self.slots:
             self.in_flight += 1
             self._idle.clear()

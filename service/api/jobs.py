@@ -22,7 +22,7 @@ from service.api.orders import job_of, still_open, within_quota
 from service.api.problems import MEDIA_TYPE, document, problems
 from service.api.schemas import Format, JobOut, SegmentQuery
 from service.api.state import GatewayOf, intake_of, jobs_of
-from service.domain import Deadline
+from service.domain import Deadline, Priority
 from service.errors import BadParameter, JobHasNoResult
 from service.gateway import Gateway
 from service.jobs.factory import choose_store
@@ -110,7 +110,7 @@ async def submit_job(
     still_open(gateway)
     _check(query, key)
     await gateway.segmenter.backend.model(query.model or gateway.settings.default_model)
-    with gateway.segmenter.gate.body() as arrived:
+    with gateway.segmenter.gate.body(later=True) as arrived:
         images = await _images(request, gateway.settings, arrived)
         parameters = query.model_dump_json(exclude_defaults=True)
         digest = await asyncio.to_thread(_digest, parameters, images)
@@ -154,6 +154,7 @@ async def _perform(gateway: Gateway, item: Item) -> ItemResult:
         request_id=_request_id(item),
         deadline=Deadline.after(gateway.settings.max_timeout_ms / 1e3),
         headers={},
+        priority=Priority.BACKGROUND,
     )
     reply = await gateway.segmenter.segment(item.image, job, writer.render)
     return ItemResult(item.name, 200, writer.media_type, write_answer(reply, writer))

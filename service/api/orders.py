@@ -10,6 +10,7 @@ from fastapi import Header, Request
 from service.api.auth import CallerOf
 from service.api.quotas import Quotas
 from service.api.schemas import SegmentQuery
+from service.api.state import gateway_of
 from service.domain import Deadline, Priority
 from service.errors import BadParameter, Draining
 from service.gateway import Gateway
@@ -27,6 +28,30 @@ TimeoutHeader = Annotated[
         "`timeout_ms` holds.",
     ),
 ]
+
+
+async def taken_up(request: Request, _: CallerOf) -> None:
+    """Refuse at once, from a known caller, what would be refused in the end.
+
+    Under overload this is what happens to most requests: it comes before their parameters are
+    looked at, which costs more, and before they count against a quota.
+
+    Raises
+    ------
+    Draining, Overloaded
+        If the server is about to end, or full.
+    """
+    gateway = await gateway_of(request)
+    model = request.query_params.get("model", gateway.settings.default_model)
+    request.state.log["model"] = model if model in gateway.lifecycle.model_names else "unknown"
+    still_open(gateway)
+    if not wants_job(request.headers.get("prefer", "")):
+        gateway.segmenter.gate.check_room()
+
+
+def wants_job(prefer: str) -> bool:
+    """Return whether a ``Prefer`` header asks to be answered later (RFC 7240)."""
+    return "respond-async" in prefer.lower()
 
 
 async def within_quota(request: Request, caller: CallerOf) -> None:

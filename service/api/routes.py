@@ -11,7 +11,14 @@ from fastapi.responses import JSONResponse, Response
 from service.api.formats import JSON, WRITERS, Writer, choose_format, timings_ms, write_answer
 from service.api.intake import FIELD, MEDIA_TYPES
 from service.api.jobs import IdempotencyKey, submit_job
-from service.api.orders import TimeoutHeader, deadline_of, job_of, still_open, within_quota
+from service.api.orders import (
+    TimeoutHeader,
+    deadline_of,
+    job_of,
+    taken_up,
+    wants_job,
+    within_quota,
+)
 from service.api.presence import while_connected
 from service.api.problems import problems
 from service.api.schemas import JobOut, SegmentAnswer, SegmentQuery
@@ -57,7 +64,7 @@ PreferHeader = Annotated[
     "/segment",
     response_model=SegmentAnswer,
     responses={**_ANSWERS, **problems(*_STATUSES)},
-    dependencies=[Depends(within_quota)],
+    dependencies=[Depends(taken_up), Depends(within_quota)],
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -84,14 +91,11 @@ async def segment(
     network saw; `embedding=` that id clusters it again, with other settings and without a body.
     With `Prefer: respond-async` it becomes a job, as `POST /jobs` makes one.
     """
-    if "respond-async" in prefer.lower():
+    if wants_job(prefer):
         job = await submit_job(request, query, gateway, client_of(request), idempotency_key)
         request.state.headers["Preference-Applied"] = "respond-async"
         return JSONResponse(job.model_dump(mode="json"), status_code=202)
-    model = query.model or gateway.settings.default_model
-    request.state.log["model"] = model if model in gateway.lifecycle.model_names else "unknown"
     try:
-        still_open(gateway)
         writer = WRITERS[choose_format(query.format, request.headers.get("accept", ""))]
         deadline = deadline_of(query, timeout_s, gateway)
         reply = await _segment(request, query, gateway, deadline, writer)

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from service.domain import Deadline
 from tests.unit.gateway.calls import Connect, StartApp, png, until
 
 PNG = {"content-type": "image/png"}
@@ -98,6 +99,21 @@ async def test_an_archive_beyond_the_limits_is_refused(
         await start_app(jobs_file=tmp_path / "jobs", max_job_images=3, max_job_bytes=100_000)
     )
     assert (await client.post("/jobs", content=content, headers=ZIP)).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"), [("/jobs", PNG), ("/segment", PNG | {"Prefer": "respond-async"})]
+)
+async def test_a_full_server_takes_jobs(
+    start_app: StartApp, connect: Connect, tmp_path: Path, path: str, headers: dict[str, str]
+) -> None:
+    app = await start_app(jobs_file=tmp_path / "jobs", max_in_flight=1, max_queue=0)
+    client = await connect(app)
+    async with app.state.gateway.segmenter.gate.admitted(Deadline.after(30)):
+        assert (await client.post("/segment", content=png(), headers=PNG)).status_code == 503
+        accepted = await client.post(path, content=png(), headers=headers)
+    assert accepted.status_code == 202
+    assert (await ended(client, accepted.headers["location"]))["status"] == "succeeded"
 
 
 async def test_a_running_job_is_cancelled_and_its_place_is_free_at_once(

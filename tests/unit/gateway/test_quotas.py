@@ -9,6 +9,7 @@ import pytest
 
 from service.api.auth import make_key
 from service.api.quotas import Quotas, parse_quota
+from service.domain import Deadline
 from service.errors import QuotaExceeded, SettingsError
 from tests.redis_server.server import RedisServer
 from tests.unit.gateway.calls import Connect, StartApp
@@ -90,3 +91,14 @@ async def test_a_used_up_quota_is_a_429_with_all_its_headers(
     assert (second.status_code, second.json()["code"]) == (429, "quota-exceeded")
     assert int(second.headers["retry-after"]) == second.json()["retry_after"] > 0
     assert second.headers["ratelimit-policy"] == '"requests";q=1;w=3600'
+
+
+async def test_what_a_full_server_refuses_counts_against_no_quota(
+    start_app: StartApp, connect: Connect
+) -> None:
+    app = await start_app(quota="1/hour", max_in_flight=1, max_queue=0)
+    client = await connect(app)
+    async with app.state.gateway.segmenter.gate.admitted(Deadline.after(30)):
+        assert (await client.post("/segment?min_area=x")).status_code == 503
+    answer = await client.post("/segment")
+    assert (answer.status_code, answer.headers["ratelimit"][:14]) == (400, '"requests";r=0')

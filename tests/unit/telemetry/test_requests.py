@@ -126,7 +126,7 @@ def test_a_request_writes_one_line_that_says_it_all(address: str, log: Log) -> N
         (b"no image", "", (415, "unsupported-format", MODEL)),
         (SCENE[:200], "", (422, "broken-image", MODEL)),
         (SCENE, "?model=nobody", (404, "model-not-found", "unknown")),
-        (SCENE, "?min_score=7", (422, "bad-parameter", "unknown")),
+        (SCENE, "?min_score=7", (422, "bad-parameter", MODEL)),
     ],
 )
 def test_a_failure_is_logged_and_counted_under_the_code_that_the_client_gets(

@@ -37,12 +37,13 @@ RUN --mount=type=secret,id=pip_conf,target=/run/secrets/pip_conf \
         --only-binary :all: --constraint constraints.txt --requirement requirements.txt
 
 COPY README.md LICENSE ./
+COPY docker/trim.py docker/trim.py
 COPY discern discern
 COPY service service
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir /wheel . \
     && /opt/build/bin/pip --python /opt/discern/bin/python install --quiet --no-compile --no-deps \
         --no-index /wheel/*.whl \
-    && find /opt/discern -type d -name tests -prune -exec rm -r {} +
+    && /opt/build/bin/python docker/trim.py /opt/discern
 
 # An image layer keeps whole seconds, and both Python and Numba trust a file's time: set every time
 # to one whole second first, then compile, so that what is compiled here is what is found at run time.

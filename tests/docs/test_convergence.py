@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import runpy
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
-from docs.draw_convergence import converge
 from training.data.synthetic import draw_nuclei
+
+SCRIPT = Path(__file__).parents[2] / "docs" / "draw_convergence.py"
 
 
 def test_the_vectors_of_one_image_converge() -> None:
-    image, labels = draw_nuclei(
-        np.random.default_rng(1), height=64, width=64, nuclei=5, radius_px=9.0
-    )
+    converge = runpy.run_path(str(SCRIPT))["converge"]
+    rng = np.random.default_rng(1)
+    image, labels = draw_nuclei(rng, height=64, width=64, nuclei=5, radius_px=9.0)
     steps = list(islice(converge(image, labels), 3))
     assert [step for step, _, _ in steps] == [0, 8, 16]
     assert steps[2][1] < steps[1][1] < steps[0][1]

@@ -1,16 +1,17 @@
 """How the hot loops are compiled: without the interpreter lock, and once per machine.
 
 The compiled code is kept beside the source, or in ``NUMBA_CACHE_DIR``; where neither can be
-written, it is compiled anew in each process.
+written, or the disk is full, it is compiled anew in each process.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.caching import FunctionCache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,11 +33,17 @@ def inlined(function: Function) -> Function:
 
 
 def _compiled(function: Function, *, inline: str) -> Function:
-    compile_it = partial(
-        numba.njit, nogil=True, error_model="numpy", fastmath=set(REASSOCIATE), inline=inline
-    )
-    try:
-        compiled = compile_it(cache=True)(function)
-    except RuntimeError:  # no folder to keep compiled code in
-        compiled = compile_it(cache=False)(function)
+    compiled = numba.njit(
+        nogil=True, error_model="numpy", fastmath=set(REASSOCIATE), inline=inline
+    )(function)
+    with contextlib.suppress(RuntimeError):  # no folder to keep compiled code in
+        compiled._cache = _KeptCode(function)  # as `cache=True` does
     return cast("Function", compiled)
+
+
+class _KeptCode(FunctionCache):  # type: ignore[misc]  # Numba has no types
+    """Compiled code in a folder, as long as there is room: a full disk must stop no kernel."""
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):
+            super().save_overload(sig, data)

@@ -22,7 +22,6 @@ T = TypeVar("T")
 ATTEMPTS: Final = 3
 """An item that was being worked on when the process ended this often is given up."""
 
-_LOOK_S: Final = 1.0
 _EXPIRE_S: Final = 60.0
 _COMPLAIN_S: Final = 60.0
 _LOG = logging.getLogger(__name__)
@@ -45,6 +44,9 @@ class JobRunner:
         Items worked on at once.
     resting : callable
         Whether nothing new should be begun.
+    pause_s : float
+        Between two looks for work that others accepted, and before what the store refused is tried
+        again.
     """
 
     def __init__(
@@ -55,12 +57,14 @@ class JobRunner:
         *,
         runners: int,
         resting: Callable[[], bool],
+        pause_s: float = 1.0,
     ) -> None:
         self._opener = opener
         self._perform = perform
         self._excuse = excuse
         self._runners = runners
         self._resting = resting
+        self._pause_s = pause_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
         self._store: JobStore | None = None
         self._opening = asyncio.Lock()
@@ -128,7 +132,7 @@ class JobRunner:
                 await chore(store)
             except JobsUnavailable as error:
                 self._complain(error)
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(self._pause_s)
 
     async def _work(self, store: JobStore) -> None:
         """Work on the next item, or wait for one."""
@@ -138,7 +142,7 @@ class JobRunner:
             await self._finish(store, item)
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), _LOOK_S)
+            await asyncio.wait_for(self._news.wait(), self._pause_s)
 
     async def _recover(self, store: JobStore) -> None:
         """Let wait again, or give up, what processes now gone were working on."""
@@ -173,7 +177,7 @@ class JobRunner:
                 raise
             return
         except (CapacityError, BackendUnavailable) as error:
-            delay_s = max(_LOOK_S, error.retry_after_s)
+            delay_s = max(self._pause_s, error.retry_after_s)
             await self._keep(store.put_back, item, delay_s=delay_s)
             return
         except Exception as error:  # noqa: BLE001 - whatever it was, the caller gets an answer
@@ -189,7 +193,7 @@ class JobRunner:
                 await self.call(method, *args, **kwargs)
             except JobsUnavailable as error:
                 self._complain(error)
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(self._pause_s)
             else:
                 return
 

@@ -174,7 +174,7 @@ function drawCode() {
   const standard = state.models.find((model) => model.default)?.name;
   if ($("model").value !== standard) settings.model = $("model").value;
   const write = state.language === "curl" ? panels.curlLine : panels.pythonLines;
-  $("lines").textContent = write(origin, state.image.file.name, settings);
+  $("lines").textContent = write(origin, state.image.file.name, settings, { key: server.hasKey() });
 }
 
 /** Show small images enlarged by what the window allows, and none larger than it. */
@@ -246,6 +246,7 @@ function complain(error) {
   $("key-form").hidden = details.status !== 401;
   $("retry").hidden = !(details.status === 0 || details.status >= 500 || details.status === 429);
   $("problem").hidden = false;
+  if (details.status === 401) $("key").select();
   if (state.image && !state.answer) {
     $("shown").hidden = true;
     $("drop").hidden = false;

@@ -117,20 +117,23 @@ export function drawTimings(into, timings, roundTripMs) {
 const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** The command line that gives the answer on screen. */
-export function curlLine(origin, file, settings) {
+export function curlLine(origin, file, settings, { key }) {
   const query = queryOf(settings);
-  return `curl -F ${quote(`image=@${file}`)} \\\n  ${quote(`${origin}segment${query ? `?${query}` : ""}`)}`;
+  const header = key ? '-H "Authorization: Bearer $DISCERN_API_KEY" ' : "";
+  return `curl ${header}-F ${quote(`image=@${file}`)} \\\n  ${quote(`${origin}segment${query ? `?${query}` : ""}`)}`;
 }
 
 /** The Python lines that give the answer on screen. */
-export function pythonLines(origin, file, settings) {
+export function pythonLines(origin, file, settings, { key }) {
   const rest = Object.entries(settings)
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => `, ${key}=${JSON.stringify(value)}`);
+  const shown = key ? ', api_key=os.environ["DISCERN_API_KEY"]' : "";
   return [
+    ...(key ? ["import os", ""] : []),
     "from discern.client import Client",
     "",
-    `with Client(${JSON.stringify(origin.replace(/\/$/, ""))}) as client:`,
+    `with Client(${JSON.stringify(origin.replace(/\/$/, ""))}${shown}) as client:`,
     `    found = client.segment(${JSON.stringify(file)}${rest.join("")})`,
     "",
     "print(len(found.instances), found.labels.shape)",

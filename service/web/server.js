@@ -15,6 +15,9 @@ export function useKey(key) {
   sessionStorage.setItem(KEY, key);
 }
 
+/** Whether calls show a key. */
+export const hasKey = () => Boolean(sessionStorage.getItem(KEY));
+
 async function call(path, options = {}) {
   const key = sessionStorage.getItem(KEY);
   const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };

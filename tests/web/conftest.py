@@ -89,3 +89,13 @@ def open_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     yield start
     for browser in opened:
         browser.quit()
+
+
+@pytest.fixture(scope="module")
+def browser_of(
+    open_browser: Callable[..., Chrome], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Chrome, Path]:
+    downloads = tmp_path_factory.mktemp("downloads")
+    browser = open_browser(downloads=downloads)
+    browser.set_window_size(1280, 1000)
+    return browser, downloads

@@ -60,6 +60,6 @@ test("settings left as they are do not appear in the query", () => {
 });
 
 test("a quote in a file's name survives the shell and Python", () => {
-  assert.match(curlLine("http://x/", "o'clock.png", {}), /'image=@o'\\''clock.png'/);
-  assert.match(pythonLines("http://x/", 'a"b.png', { min_score: 0.5 }), /segment\("a\\"b.png", min_score=0.5\)/);
+  assert.match(curlLine("http://x/", "o'clock.png", {}, {}), /'image=@o'\\''clock.png'/);
+  assert.match(pythonLines("http://x/", 'a"b.png', { min_score: 0.5 }, {}), /segment\("a\\"b.png", min_score=0.5\)/);
 });

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from service.domain import Prediction
 from service.recipe import Recipe
+from training.config.checks import require
 from training.data.dataset import Dataset, Sample
 from training.decoding import Network, read, samples
 from training.metrics.score import Score, score_labels
@@ -34,6 +35,11 @@ def ablate(network: Network, dataset: Dataset, recipe: Recipe) -> Iterator[tuple
     recipe : Recipe
         Of one class.
 
+    Raises
+    ------
+    ConfigError
+        If there are several classes.
+
     Yields
     ------
     foreground, grouping : str
@@ -41,6 +47,7 @@ def ablate(network: Network, dataset: Dataset, recipe: Recipe) -> Iterator[tuple
     score : Score
         The result.
     """
+    require(len(recipe.classes) == 1, "the ablation knows one class only")
     pairs = [(sample, network.predict(sample.image)) for sample in samples(dataset)]
     for foreground in ("predicted", "true"):
         for grouping in ("clustering", "true centres"):

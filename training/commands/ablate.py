@@ -5,17 +5,24 @@ from __future__ import annotations
 import argparse
 
 from training.ablation import ablate
+from training.commands import record
 from training.commands.command import Command, console
-from training.commands.evaluate import add_arguments
-from training.commands.opening import open_model, open_split
+from training.commands.opening import add_scored, open_model, open_split
 from training.progress import line
 
 
 def run(options: argparse.Namespace) -> None:
     """Print the score with predicted and true foreground, clustered and true grouping."""
-    network, recipe, _, config = open_model(options)
-    for foreground, grouping, score in ablate(network, open_split(options, config, recipe), recipe):
+    network, recipe, name, config = open_model(options)
+    dataset = open_split(options, config, recipe)
+    rows = []
+    for foreground, grouping, score in ablate(network, dataset, recipe):
         console.print(f"{foreground} foreground, {grouping}: {line(score)}", markup=False)
+        rows.append({"foreground": foreground, "grouping": grouping, **score.summary()})
+    if options.record is not None:
+        facts = record.describe(options, name, {"images": len(dataset), "rows": rows})
+        title = record.title_of(options)
+        record.write(options.record / f"{name}-{title}-ablation.json", facts)
 
 
-COMMAND = Command("ablate", "tell what foreground and grouping cost", add_arguments, run)
+COMMAND = Command("ablate", "tell what foreground and grouping cost", add_scored, run)

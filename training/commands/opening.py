@@ -13,7 +13,8 @@ from training.augmented import AugmentedNetwork
 from training.checkpoint import Checkpoint
 from training.config.data import DataConfig, DataKind
 from training.config.experiment import Config
-from training.data.dataset import DataError, Dataset
+from training.data.dataset import DataError, Dataset, SubsetDataset
+from training.data.files import read_list
 from training.data.opening import DRAWN, open_datasets
 from training.data.opening import open_split as open_files
 from training.data.synthetic import SticksDataset
@@ -38,6 +39,19 @@ def data_settings(options: argparse.Namespace, base: DataConfig) -> DataConfig:
         "classes": tuple(options.classes or ()),
     }
     return replace(base, **{key: value for key, value in given.items() if value})
+
+
+def add_scored(command: argparse.ArgumentParser) -> None:
+    """Declare what commands take that score a model: see `open_model` and `open_split`."""
+    command.add_argument("model", type=Path, help="model folder or checkpoint")
+    command.add_argument("--split", help="list of the data folder; default: the validation list")
+    add_data(command)
+    command.add_argument("--only", type=Path, help="file of ids to report apart")
+    command.add_argument(
+        "--tta", action="store_true", help="join the answers to the image turned and mirrored"
+    )
+    command.add_argument("--title", help="name of the result; default: the split")
+    command.add_argument("--record", type=Path, help="folder that `table` reads")
 
 
 def add_checkpoint(command: argparse.ArgumentParser) -> None:
@@ -77,6 +91,11 @@ def open_split(options: argparse.Namespace, config: Config | None, recipe: Recip
     DataError
         With one line per broken file, or where nothing says which images are meant.
     """
+    dataset = _open_split(options, config, recipe)
+    return dataset if options.only is None else SubsetDataset(dataset, read_list(options.only))
+
+
+def _open_split(options: argparse.Namespace, config: Config | None, recipe: Recipe) -> Dataset:
     if options.split is None:
         if config is None:
             raise DataError(["--split is needed to evaluate a model folder"])

@@ -1,0 +1,100 @@
+"""The page of results: every figure from a record, and in words what follows from them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.results import write_results
+
+ROOT = Path(__file__).parents[3]
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    thresholds = ("0.5", "0.6", "0.7", "0.8", "0.9")
+    flat = dict.fromkeys(thresholds, 0.75)
+    return {
+        "model": "mine",
+        "title": "val",
+        "command": "python -m training evaluate mine",
+        "images": 7,
+        "ap": flat,
+        "ap_pooled": flat,
+        "f1_pooled": flat,
+        "mean_ap": 0.75,
+        "pq": 0.61,
+        "sbd": 0.62,
+        "fbd": 0.63,
+        "abs_dic": 1.5,
+        "cut": 0,
+        "kept": 0,
+    } | changes
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of records, still empty."""
+    (tmp_path / "introduction.md").write_text("# Results\n")
+    return tmp_path
+
+
+def write(folder: Path, name: str, content: dict[str, Any]) -> None:
+    (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def test_every_figure_of_a_record_stands_in_its_row(folder: Path) -> None:
+    write(folder, "a", record(coco={"ap": 0.44, "ap50": 0.5, "ap75": 0.4}, cut=229, kept=164))
+    page = write_results(folder)
+    assert "## val\n\n7 images." in page
+    row = "| mine | 0.750 | 0.750 | 0.750 | 0.750 | 0.750 | 0.750 | 0.610 | 0.620 | 0.630 | 1.50 |"
+    assert f"{row} 0.440 | 229, 164 |" in page
+    assert "- mine: `python -m training evaluate mine`" in page
+
+
+def test_every_row_has_the_columns_of_the_head(folder: Path) -> None:
+    write(folder, "a", record(title="stardist_test"))
+    lines = [line for line in write_results(folder).splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 1 + 6
+    assert {line.count("|") for line in lines} == {14}
+
+
+def test_published_rows_stand_beside_ours_and_the_gap_is_said(folder: Path) -> None:
+    write(folder, "a", record(title="usiigaci_test"))
+    page = write_results(folder)
+    assert "| EmbedSeg | 0.704 | 0.273 | 0.000 |" in page
+    assert (
+        "- mine against EmbedSeg: 0.046 ahead in AP@0.5, 0.477 ahead in AP@0.7, "
+        "0.750 ahead in AP@0.9." in page
+    )
+
+
+def test_being_behind_is_said_too(folder: Path) -> None:
+    write(folder, "a", record(title="stardist_test"))
+    page = write_results(folder)
+    assert "mine against EmbedSeg: 0.126 behind in AP@0.5, 0.018 behind in AP@0.7" in page
+    assert "0.035 ahead in mean AP." in page
+
+
+def test_an_ablation_says_what_each_part_is_worth(folder: Path) -> None:
+    rows = [
+        {"foreground": a, "grouping": b, **record(mean_ap=mean)}
+        for a, b, mean in (
+            ("predicted", "clustering", 0.6),
+            ("predicted", "true centres", 0.65),
+            ("true", "clustering", 0.8),
+            ("true", "true centres", 0.9),
+        )
+    ]
+    write(folder, "a", {**record(), "rows": rows})
+    page = write_results(folder)
+    assert "## What costs accuracy: mine" in page
+    assert "Mean AP changes by +0.200 with the true foreground and by +0.050 with" in page
+    assert "| true | true centres | 0.750 | 0.750 | 0.750 | 0.900 | 1.50 |" in page
+
+
+def test_the_page_in_the_repository_is_what_its_records_say() -> None:
+    page = (ROOT / "docs" / "RESULTS.md").read_text()
+    assert page == write_results(ROOT / "docs" / "results"), "run `python -m training table`"

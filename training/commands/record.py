@@ -1,0 +1,32 @@
+"""What an evaluation leaves behind for the page of results and the model card."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def title_of(options: argparse.Namespace) -> str:
+    """Give the name of the result."""
+    return str(options.title or options.split or "validation")
+
+
+def describe(options: argparse.Namespace, model: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Say which model and images the facts are about, and which command found them."""
+    return {
+        "model": model,
+        "title": title_of(options),
+        "command": shlex.join(["python", "-m", "training", *sys.argv[1:]]),
+        **facts,
+    }
+
+
+def write(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n")

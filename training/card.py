@@ -7,26 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from training.config.experiment import Config
-
-_DATA = {
-    "folder": (
-        "Nuclei of the Data Science Bowl 2018, stage 1 (BBBC038v1, Caicedo et al., Nature Methods "
-        "16, 2019): fluorescence, bright-field and stained tissue. Lists `{train}` (training) and "
-        "`{val}` (validation); masks from the first of {labels} that has them."
-    ),
-    "sticks": (
-        "Drawn scenes of {low} to {high} scattered sticks on {size} x {size} pixels "
-        "(`training/data/synthetic.py`), after section 3.3 of arXiv:1708.02551. Every training "
-        "image is new; validation images have their own seed."
-    ),
-    "nuclei": "Drawn fields of nuclei (`training/data/synthetic.py`), {size} x {size} pixels.",
-}
-
-_LICENCE = {
-    "folder": "Data CC0 (public domain); weights under the project's licence.",
-    "sticks": "No outside data; weights under the project's licence.",
-    "nuclei": "No outside data; weights under the project's licence.",
-}
+from training.data.opening import DRAWN
+from training.sources import source_of
 
 
 def write_card(
@@ -47,26 +29,18 @@ def write_card(
         What `training evaluate` recorded: ``title``, ``command`` and the figures of
         `training.metrics.score.Score.summary`.
     """
-    data = config.data
-    text = _DATA[data.kind].format(
-        train=data.train,
-        val=data.val,
-        labels=" and ".join(f"`{name}`" for name in data.labels),
-        low=data.min_objects,
-        high=data.max_objects,
-        size=data.image_size,
-    )
+    source = source_of(config)
     parts = [
         f"# {config.name}",
-        f"Finds every {config.category} in an image: method `{config.loss.method}`, "
+        f"Finds every {' and '.join(config.classes)} in an image: method `{config.loss.method}`, "
         f"{state['parameters']:,} parameters, an embedding of {config.model.embedding_size} "
         f"dimensions at stride {config.model.embedding_stride}.",
         "## Data",
-        text,
-        _LICENCE[data.kind],
+        source.text,
+        source.licence,
         "## Training",
         f"The best snapshot on the validation data: {state['step']:,} steps of "
-        f"{config.optim.batch} crops of {config.augment.crop} x {config.augment.crop} pixels, "
+        f"{config.optim.batch} crops of {config.augment.crop} x {config.augment.width} pixels, "
         f"{state['elapsed_s'] / 60:.0f} minutes into a run on one thread of a CPU shared with "
         "other work.",
         "```\n" + _commands(config) + "\n```",
@@ -82,7 +56,7 @@ def write_card(
 
 def _commands(config: Config) -> str:
     run = f"runs/{config.name}"
-    data = " --data DIR" if config.data.kind == "folder" else ""
+    data = "" if config.data.kind in DRAWN else " --data DIR"
     lines = [
         f"python -m training train training/configs/{config.name}.toml{data} --threads 1"
         f" --max-minutes {config.optim.max_minutes:g}",
@@ -113,6 +87,8 @@ def _result(result: Mapping[str, Any]) -> str:
         f"Mean AP {result['mean_ap']:.3f} · PQ {result['pq']:.3f} · SBD {result['sbd']:.3f} · "
         f"FBD {result['fbd']:.3f} · mean absolute count error {result['abs_dic']:.2f}"
     )
+    if "coco" in result:
+        rest += f" · COCO AP {result['coco']['ap']:.3f}"
     if result["cut"]:
         rest += f" · {result['kept']} of {result['cut']} instances in pieces kept one id"
     title = f"### {result['title']}: {result['images']} images"

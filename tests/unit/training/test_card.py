@@ -1,0 +1,62 @@
+"""Model cards: where the data come from, under which licence, and what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from training.card import write_card
+from training.config.data import DataConfig, DataKind
+from training.config.experiment import Config
+from training.config.read import load
+from training.sources import KINDS, source_of
+
+CONFIGS = Path(__file__).parents[3] / "training" / "configs"
+STATE = {"step": 1200, "elapsed_s": 600.0, "parameters": 4321}
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "licence"),
+    [
+        ("nuclei", "Data Science Bowl 2018", "Data CC0"),
+        ("nuclei-fast", "masks from the first of `labels_stardist` and `labels`", "Data CC0"),
+        ("cells-phase", "Usiigaci", "Data MIT"),
+        ("sticks", "3 to 12 scattered sticks", "No outside data"),
+        ("cvppp", "Leaves of plants", "for research"),
+        ("cityscapes", "Street scenes", "not for commercial use"),
+        ("kaggle-nuclei", "Data Science Bowl 2018", "Data CC0"),
+    ],
+)
+def test_a_card_names_source_and_licence(name: str, words: str, licence: str) -> None:
+    card = write_card(load(CONFIGS / f"{name}.toml"), state=STATE, results=[])
+    assert words in card
+    assert licence in card
+    assert "{" not in card.split("## Training")[0]
+
+
+def test_every_kind_of_data_has_a_source() -> None:
+    assert set(KINDS) == set(get_args(DataKind))
+
+
+def test_a_folder_that_nobody_described_is_said_to_be_unknown() -> None:
+    assert "not stated" in source_of(Config(name="mine")).licence
+
+
+def test_drawn_images_among_real_ones_are_mentioned() -> None:
+    config = Config(name="nuclei", data=DataConfig(drawn=300))
+    assert "300 drawn fields of nuclei" in source_of(config).text
+
+
+def test_commands_name_the_data_only_where_there_are_files() -> None:
+    config = load(CONFIGS / "cvppp.toml")
+    assert "cvppp.toml --data DIR" in write_card(config, state=STATE, results=[])
+    drawn = replace(config, data=DataConfig(kind="nuclei"))
+    assert "--data" not in write_card(drawn, state=STATE, results=[])
+
+
+def test_several_classes_are_named() -> None:
+    card = write_card(load(CONFIGS / "coco.toml"), state=STATE, results=[])
+    assert "Finds every person and car in an image" in card

@@ -1,6 +1,7 @@
 """The gateway in front of a real Triton: what it adds, what moving tensors costs, what kills do.
 
     python -m benchmarks.bench_triton gateway [--side 512] [--rounds 5] [--requests 8]
+                                              [--clients 1 4] [--transport memory wire]
     python -m benchmarks.bench_triton transport [--repeats 30]
     python -m benchmarks.bench_triton client [--repeats 30]
     python -m benchmarks.bench_triton kills [--kills 20]
@@ -40,6 +41,7 @@ from tests.triton_server.server import TritonServer, running
 
 REPOSITORY = Path("model_repository")
 SHARED_MEMORY_BYTES = 2**28
+WAYS = {"memory": "shared memory", "wire": "gRPC"}
 
 
 def main() -> None:
@@ -50,6 +52,9 @@ def main() -> None:
     parser.add_argument("what", choices=["gateway", "transport", "client", "kills"])
     parser.add_argument("--model", default="nuclei")
     parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--repository", type=Path, default=REPOSITORY)
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--transport", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=30)
@@ -61,7 +66,7 @@ def main() -> None:
             with running(TritonServer(Path(folder))) as triton:
                 asyncio.run(compare_clients(triton, arguments))
         return
-    with running(TritonServer(REPOSITORY)) as triton:
+    with running(TritonServer(arguments.repository)) as triton:
         match arguments.what:
             case "gateway":
                 compare_with_perf_analyzer(triton, arguments)
@@ -87,9 +92,10 @@ def compare_with_perf_analyzer(triton: TritonServer, arguments: argparse.Namespa
     print(f"{arguments.model} at {side}x{side}, {arguments.rounds} rounds of each in turn")
     print("| transport | clients | perf_analyzer ms, /s | /segment ms, /s | latency | throughput |")
     print("|---|---|---|---|---|---|")
-    for shared_memory in (True, False):
+    for transport in arguments.transport:
+        shared_memory = transport == "memory"
         with segmenting(triton, arguments.model, shared_memory=shared_memory) as address:
-            for concurrency in (1, 4):
+            for concurrency in arguments.clients:
                 load = Load(arguments.model, (side, side, 3), concurrency, shared_memory)
                 theirs, ours = [], []
                 for _ in range(arguments.rounds):
@@ -103,10 +109,9 @@ def compare_with_perf_analyzer(triton: TritonServer, arguments: argparse.Namespa
                     )
                     ours.append(drive(address, data, concurrency, 3 * arguments.requests))
                 (ms, rate), (own_ms, own_rate) = middle(theirs), middle(ours)
-                way = "shared memory" if shared_memory else "gRPC"
                 measured = f"{ms:.1f}, {rate:.2f} | {own_ms:.1f}, {own_rate:.2f}"
                 ratios = f"{own_ms / ms:.2f}x | {own_rate / rate:.2f}x"
-                print(f"| {way} | {concurrency} | {measured} | {ratios} |", flush=True)
+                print(f"| {WAYS[transport]} | {concurrency} | {measured} | {ratios} |", flush=True)
 
 
 @contextmanager

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_args
 
+from service import signature
 from service.domain import Category, Method
 from service.errors import ArtefactError
+from service.signature import TensorSpec
 
 PARAMETER = "segmentation"
 """Key of the recipe among the parameters of ``config.pbtxt``."""
@@ -52,6 +54,9 @@ class Recipe:
         Input pixels per embedding pixel along each axis.
     size_buckets : tuple of int
         Sides that inputs are padded to so that batches can form; empty: any multiple.
+    embedding_scale : tuple of float
+        Of a network that sends its embedding as bytes: what one step is, per dimension
+        (`service.postprocess.quantised`); empty: it sends half precision.
     foreground_threshold : float
         Probability above which a pixel is foreground, in (0, 1).
     decoder : mapping of str to float
@@ -68,6 +73,7 @@ class Recipe:
     size_multiple: int
     stride: int = 1
     size_buckets: tuple[int, ...] = ()
+    embedding_scale: tuple[float, ...] = ()
     foreground_threshold: float = 0.5
     decoder: Mapping[str, float] = field(default_factory=dict)
     network_sha256: str = ""
@@ -93,11 +99,27 @@ class Recipe:
             raise ArtefactError(
                 f"recipe: foreground_threshold is {self.foreground_threshold}, must lie in (0, 1)"
             )
+        if self.embedding_scale and (
+            len(self.embedding_scale) != self.embedding_size or min(self.embedding_scale) <= 0.0
+        ):
+            raise ArtefactError(
+                f"recipe: embedding_scale {self.embedding_scale} must be "
+                f"{self.embedding_size} positive numbers, or none"
+            )
         if any(side % self.size_multiple for side in self.size_buckets):
             raise ArtefactError(
                 f"recipe: size_buckets {self.size_buckets} "
                 f"must be multiples of {self.size_multiple}"
             )
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The network's outputs."""
+        specs = signature.OUTPUTS[self.method]
+        if not self.embedding_scale:
+            return specs
+        quantised = TensorSpec(signature.EMBEDDING, "UINT8")
+        return tuple(quantised if s.name == signature.EMBEDDING else s for s in specs)
 
     def to_json(self) -> str:
         """Write the recipe as one line of JSON, keys sorted."""
@@ -128,7 +150,8 @@ class Recipe:
             raise ArtefactError(f"recipe: unknown keys {', '.join(unknown)}")
         try:
             raw["classes"] = tuple(Category(**entry) for entry in raw["classes"])
-            raw["size_buckets"] = tuple(raw.get("size_buckets", ()))
+            for name in ("size_buckets", "embedding_scale"):
+                raw[name] = tuple(raw.get(name, ()))
             raw["golden"] = Golden(**raw["golden"]) if raw.get("golden") else None
             return cls(**raw)
         except (KeyError, TypeError) as error:

@@ -13,7 +13,7 @@ IMAGE: Final = "image"
 """(N, H, W, 3) uint8: RGB as decoded; normalisation happens in the graph."""
 
 EMBEDDING: Final = "embedding"
-"""(N, E, h, w) float16: pixel vectors."""
+"""(N, E, h, w) float16: pixel vectors; uint8 where the recipe has scales."""
 
 FOREGROUND: Final = "foreground"
 """(N, C, H, W) float16: logits per class."""

@@ -70,7 +70,7 @@ class Artefact:
             Grey or RGB.
         """
         fitted = fit(as_rgb(image), multiple=self.recipe.size_multiple)
-        names = [spec.name for spec in signature.OUTPUTS[self.recipe.method]]
+        names = [spec.name for spec in self.recipe.outputs]
         arrays = self.session.run(names, {signature.IMAGE: fitted[None]})
         return as_prediction(dict(zip(names, (array[0] for array in arrays), strict=True)))
 
@@ -108,17 +108,38 @@ def export(model: PixelNetwork, config: Config, repository: Path, *, card: str) 
         If ONNX Runtime and PyTorch disagree.
     """
     network = served(model, config.loss.method)
-    data = _lean(to_onnx(network, multiple=config.model.size_multiple))
+    data = to_onnx(network, multiple=config.model.size_multiple)
     session = open_session(data)
     check_parity(network, session, multiple=config.model.size_multiple)
     recipe = replace(recipe_of(config), network_sha256=hashlib.sha256(data).hexdigest())
-    golden = _golden(Artefact(recipe, session), config)
+    golden = golden_of(Artefact(recipe, session), golden_scene(config.data.kind).image)
     recipe = replace(recipe, golden=golden)
-    folder = repository / config.name
+    return write_folder(repository / config.name, recipe, session, data, card=card)
+
+
+def write_folder(folder: Path, recipe: Recipe, session: Any, network: bytes, *, card: str) -> Path:
+    """Write the files of a model folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Named as the model.
+    recipe : Recipe
+        With its golden image.
+    session : InferenceSession
+        ONNX Runtime on the network; says how many maps each output has.
+    network : bytes
+        The ONNX file.
+    card : str
+        Text of the model card.
+    """
+    golden = recipe.golden
+    if golden is None:
+        raise ExportError(f"{folder.name}: a model is not served without a golden image")
     (folder / "1").mkdir(parents=True, exist_ok=True)
-    (folder / "1" / "model.onnx").write_bytes(data)
+    (folder / "1" / "model.onnx").write_bytes(network)
     channels = {output.name: output.shape[1] for output in session.get_outputs()}
-    (folder / "config.pbtxt").write_text(write_config(config.name, recipe, channels))
+    (folder / "config.pbtxt").write_text(write_config(folder.name, recipe, channels))
     (folder / "golden.png").write_bytes(base64.b64decode(golden.image_png_base64))
     answer = json.dumps({"instances": golden.instances}, indent=1, sort_keys=True)
     (folder / "golden.json").write_text(answer + "\n")
@@ -127,7 +148,7 @@ def export(model: PixelNetwork, config: Config, repository: Path, *, card: str) 
 
 
 def to_onnx(network: ServedNetwork, *, multiple: int) -> bytes:
-    """Trace the network with free batch, height and width."""
+    """Trace the network with free batch, height and width; the file that is served."""
     example = torch.randint(0, 256, (2, 2 * multiple, 3 * multiple, 3), dtype=torch.uint8)
     batch = torch.export.Dim("batch", max=64)
     height, width = torch.export.Dim("rows", max=1024), torch.export.Dim("columns", max=1024)
@@ -149,7 +170,7 @@ def to_onnx(network: ServedNetwork, *, multiple: int) -> bytes:
         raise ExportError("the exporter returned nothing")
     buffer = io.BytesIO()
     onnx.save(program.model_proto, buffer)
-    return buffer.getvalue()
+    return _lean(buffer.getvalue())
 
 
 def check_parity(network: ServedNetwork, session: Any, *, multiple: int) -> None:
@@ -219,12 +240,16 @@ def open_session(data: bytes, *, threads: int = 1) -> Any:
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def _golden(artefact: Artefact, config: Config) -> Golden:
-    sample = golden_scene(config.data.kind)
-    _, png = cv2.imencode(".png", sample.image)
-    found = extract(
-        artefact.predict(sample.image), artefact.recipe, sample.image.shape[:2], ExtractOptions()
-    )
+def golden_of(artefact: Artefact, image: npt.NDArray[np.uint8]) -> Golden:
+    """Return a small image with what a network finds in it.
+
+    Raises
+    ------
+    ExportError
+        If it finds nothing.
+    """
+    _, png = cv2.imencode(".png", image if image.ndim == 2 else image[:, :, ::-1])
+    found = extract(artefact.predict(image), artefact.recipe, image.shape[:2], ExtractOptions())
     if not found.instances:
         raise ExportError("nothing is found in the golden image: the network is not trained")
     return Golden(

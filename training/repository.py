@@ -95,7 +95,7 @@ def _policy_problems(config: Any) -> Iterator[str]:
 
 def _declared(config: Any, recipe: Recipe) -> dict[str, tuple[str, int]]:
     batch = 1 if config.max_batch_size else 0
-    wanted = [signature.INPUT, *signature.OUTPUTS[recipe.method]]
+    wanted = [signature.INPUT, *recipe.outputs]
     types = {
         tensor.name: (
             model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_"),
@@ -109,7 +109,7 @@ def _declared(config: Any, recipe: Recipe) -> dict[str, tuple[str, int]]:
 def _tensor_problems(
     where: str, found: dict[str, tuple[str, int]], recipe: Recipe
 ) -> Iterator[str]:
-    for spec in (signature.INPUT, *signature.OUTPUTS[recipe.method]):
+    for spec in (signature.INPUT, *recipe.outputs):
         if spec.name not in found:
             yield f"{where}: no tensor {spec.name!r}, which method {recipe.method!r} needs"
         elif found[spec.name] != (spec.dtype, spec.rank):

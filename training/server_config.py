@@ -57,15 +57,20 @@ def write_config(name: str, recipe: Recipe, channels: Mapping[str, int]) -> str:
     )
     image = config.input.add(name=signature.IMAGE, data_type=model_config_pb2.TYPE_UINT8)
     image.dims.extend([-1, -1, 3])
-    for spec in signature.OUTPUTS[recipe.method]:
-        tensor = config.output.add(name=spec.name, data_type=model_config_pb2.TYPE_FP16)
+    for spec in recipe.outputs:
+        dtype = model_config_pb2.DataType.Value(f"TYPE_{spec.dtype}")
+        tensor = config.output.add(name=spec.name, data_type=dtype)
         tensor.dims.extend([channels[spec.name], -1, -1])
     config.instance_group.add(kind=model_config_pb2.ModelInstanceGroup.KIND_AUTO, count=1)
     # The version before the newest stays: calls on their way to it are answered after a reload.
     config.version_policy.latest.num_versions = 2
     _add_queue(config.dynamic_batching)
-    sides = recipe.size_buckets or _plain_sides(recipe)
-    add_warmup(config, sides, BATCHES, most_pixels=TILE_PX**2)
+    # Where any size may come, a new one costs a CPU nothing: a small image loads the code, one as
+    # large as a tile takes the memory.
+    if recipe.size_buckets:
+        add_warmup(config, recipe.size_buckets, BATCHES, most_pixels=TILE_PX**2)
+    else:
+        add_warmup(config, _plain_sides(recipe), (1,), most_pixels=TILE_PX**2)
     config.parameters[PARAMETER].string_value = recipe.to_json()
     text: str = text_format.MessageToString(config)
     return text
@@ -138,7 +143,7 @@ def configure(folder: Path, *, buckets: Sequence[int] | None = None) -> Path:
 
 
 def _plain_sides(recipe: Recipe) -> list[int]:
-    """Return what to warm up where any size may come: a small image, and one as large as a tile."""
+    """Return the sides of a small image, and of one as large as a tile."""
     multiple = recipe.size_multiple
     return [max(side // multiple, 1) * multiple for side in (_PLAIN_SIDE, TILE_PX)]
 

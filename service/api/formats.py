@@ -20,6 +20,7 @@ from service.masks.overlay import embedding_picture, embedding_png, overlay, ove
 from service.masks.polygon import polygons_of_labels
 from service.masks.rle import to_uncompressed
 from service.pipeline import Render, Reply, Result
+from service.postprocess.quantised import dequantise
 
 JSON: Final = "application/json"
 PNG: Final = "image/png"
@@ -182,9 +183,10 @@ def _seen_whole(result: Result) -> Prediction:
 
 def _embedding_of(result: Result) -> npt.NDArray[np.floating[Any]]:
     """Return the embedding without the part that lies on padding."""
-    stride = result.model.recipe.stride
+    recipe = result.model.recipe
     height, width = result.segmentation.labels.shape
-    return _seen_whole(result).embedding[:, : -(-height // stride), : -(-width // stride)]
+    part = np.s_[:, : -(-height // recipe.stride), : -(-width // recipe.stride)]
+    return dequantise(_seen_whole(result).embedding[part], recipe.embedding_scale)
 
 
 def _probability(result: Result) -> npt.NDArray[np.uint8]:

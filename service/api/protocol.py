@@ -95,5 +95,5 @@ def _outputs(model: Model) -> list[dict[str, Any]]:
     own = {signature.EMBEDDING: recipe.embedding_size, signature.FOREGROUND: len(recipe.classes)}
     return [
         {"name": spec.name, "datatype": spec.dtype, "shape": [-1, own.get(spec.name, -1), -1, -1]}
-        for spec in signature.OUTPUTS[recipe.method]
+        for spec in recipe.outputs
     ]

@@ -223,7 +223,7 @@ class EmbeddedBackend:
             raise ArtefactError(
                 f"model {model.name}: version {version} does not load: {error}"
             ) from error
-        outputs = tuple(spec.name for spec in signature.OUTPUTS[model.recipe.method])
+        outputs = tuple(spec.name for spec in model.recipe.outputs)
         missing = set(outputs) - {output.name for output in session.get_outputs()}
         if missing:
             raise ArtefactError(f"model {model.name}: the network has no {', '.join(missing)}")

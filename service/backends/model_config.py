@@ -70,7 +70,7 @@ def _check_tensors(config: Any, recipe: Recipe) -> None:
     if declared_in != wanted_in:
         raise ArtefactError(f"model {config.name}: inputs are {declared_in}, must be {wanted_in}")
     declared_out = {tensor.name: _dtype(tensor) for tensor in config.output}
-    wanted_out = {spec.name: spec.dtype for spec in signature.OUTPUTS[recipe.method]}
+    wanted_out = {spec.name: spec.dtype for spec in recipe.outputs}
     if declared_out != wanted_out:
         raise ArtefactError(
             f"model {config.name}: outputs are {declared_out}, "

@@ -67,7 +67,7 @@ def check_outputs(
         signature.EMBEDDING: recipe.embedding_size,
         signature.FOREGROUND: len(recipe.classes),
     }
-    for spec in signature.OUTPUTS[recipe.method]:
+    for spec in recipe.outputs:
         if spec.name not in tensors:
             raise BackendFailed(f"model {model.name!r} sent no output {spec.name!r}")
         array = tensors[spec.name]

@@ -114,7 +114,7 @@ class SharedMemory:
         self._collect()
         recipe = served.model.recipe
         sizes = {signature.IMAGE: images.nbytes}
-        for spec in signature.OUTPUTS[recipe.method]:
+        for spec in recipe.outputs:
             shape = output_shape(spec.name, served.channels[spec.name], images.shape, recipe.stride)
             sizes[spec.name] = math.prod(shape) * DTYPES[spec.dtype].itemsize
         if min(sizes.values()) <= 0:  # a size that the configuration leaves open

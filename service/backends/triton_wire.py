@@ -70,7 +70,7 @@ def encode_request(
     tensor = request.inputs.add(
         name=signature.IMAGE, datatype=signature.INPUT.dtype, shape=images.shape
     )
-    wanted = [request.outputs.add(name=s.name) for s in signature.OUTPUTS[model.recipe.method]]
+    wanted = [request.outputs.add(name=s.name) for s in model.recipe.outputs]
     if slots is not None:
         for part in (tensor, *wanted):
             slot = slots[part.name]

@@ -22,6 +22,7 @@ from service.postprocess.clustering import decode_discriminative
 from service.postprocess.decoded import Decoded
 from service.postprocess.foreground import foreground_masks
 from service.postprocess.metric_learning import decode_metric_learning
+from service.postprocess.quantised import dequantise
 from service.postprocess.recurrent import decode_recurrent
 from service.postprocess.regions import first_pixels, rename
 from service.postprocess.scores import foreground_confidence
@@ -205,7 +206,8 @@ def _decode(
     def tensor(name: str) -> Floats:
         return _at_image_size(prediction.extras[name], name, recipe.stride, mask.shape)
 
-    embedding = _at_image_size(prediction.embedding, signature.EMBEDDING, recipe.stride, mask.shape)
+    vectors = dequantise(prediction.embedding, recipe.embedding_scale)
+    embedding = _at_image_size(vectors, signature.EMBEDDING, recipe.stride, mask.shape)
     match recipe.method:
         case "discriminative":
             return decode_discriminative(embedding, mask, **settings)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.network_table import table
 from training.published import PUBLISHED, REFERENCE, Published
 
 Record = Mapping[str, Any]
@@ -38,13 +39,29 @@ def write_results(records: Path) -> str:
         One table per ablation and per test set, published rows beside ours where there are any.
     """
     loaded = [json.loads(path.read_text()) for path in sorted(records.glob("*.json"))]
-    scores = [record for record in loaded if "rows" not in record]
+    scores = [record for record in loaded if "rows" not in record and "networks" not in record]
     titles = list(dict.fromkeys(record["title"] for record in scores))
     parts = [(records / "introduction.md").read_text().strip()]
     parts += [_ablation(record) for record in loaded if "rows" in record]
+    parts += [_networks(record, records) for record in loaded if "networks" in record]
     for title in titles:
         parts.append(_section(title, [record for record in scores if record["title"] == title]))
     return "\n\n".join(parts) + "\n"
+
+
+def _networks(record: Record, records: Path) -> str:
+    lines = [
+        "## Networks",
+        "",
+        "Each in its own widths, as it is served, timed in turn by ONNX Runtime with "
+        f"{record['threads']} thread{'s' if record['threads'] > 1 else ''}; accuracy where a "
+        "record of the same short run exists.",
+        "",
+        *table(record, records),
+        "",
+        f"`{record['command']}`",
+    ]
+    return "\n".join(lines)
 
 
 def _section(title: str, rows: Sequence[Record]) -> str:

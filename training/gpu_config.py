@@ -73,7 +73,6 @@ def tensorrt_variant(config: Any) -> Any:
     # What TensorRT does not take runs on CUDA: no search per shape, memory as it is asked for.
     variant.parameters["cudnn_conv_algo_search"].string_value = "1"
     variant.parameters["arena_extend_strategy"].string_value = "1"
-    del variant.dynamic_batching.preferred_batch_size[:]
     variant.dynamic_batching.max_queue_delay_microseconds = _QUEUE_DELAY_US
     variant.parameters["gpu_mem_limit"].string_value = str(_MEMORY_BYTES)
     _accelerate(variant, recipe.size_multiple, sides[-1], config.max_batch_size)

@@ -149,9 +149,8 @@ def _plain_sides(recipe: Recipe) -> list[int]:
 
 
 def _add_queue(batching: Any) -> None:
-    # On a CPU a batch takes as long as its images one by one, and nobody in it is answered before
-    # the last; so requests are not joined. The variant for GPUs joins them.
-    batching.preferred_batch_size.append(1)
+    # What waits already is joined when its shape is the same; no preferred size and no delay, with
+    # which a lone request would wait for company that may never come.
     batching.priority_levels = len(Priority)
     batching.default_priority_level = Priority.INTERACTIVE
     for level, size in _QUEUE_SIZES.items():

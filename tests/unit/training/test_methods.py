@@ -63,6 +63,16 @@ def test_the_loss_falls_when_its_gradient_is_followed(tiny: Config, method: Meth
     assert totals[-1] < totals[0]
 
 
+@pytest.mark.parametrize("method", get_args(Method))
+def test_images_without_instances_reach_every_weight(tiny: Config, method: Method) -> None:
+    # Processes that train together wait for the gradients of all.
+    model, config = build_model(configured(tiny, method)), configured(tiny, method).loss
+    targets = Targets(torch.zeros(2, 64, 64, dtype=torch.int64))
+    total = losses(model(torch.full((2, 3, 64, 64), 9.0)), targets, config)["total"]
+    torch.autograd.backward([total])
+    assert [name for name, weight in model.named_parameters() if weight.grad is None] == []
+
+
 @pytest.mark.parametrize(
     ("method", "expected"),
     [

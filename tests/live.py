@@ -44,15 +44,18 @@ class LiveGateway:
     """``python -m service serve`` with the settings given, on a free port."""
 
     settings: dict[str, str] = field(default_factory=dict)
+    module: str = "service"
+    environment: dict[str, str] = field(default_factory=dict)
     address: str = ""
     process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> LiveGateway:
-        environment = {f"DISCERN_{name.upper()}": value for name, value in self.settings.items()}
+        settings = {f"DISCERN_{name.upper()}": value for name, value in self.settings.items()}
+        fixed = {"DISCERN_PORT": "0", "DISCERN_LOG_FORMAT": "json"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "service", "serve"],
+            [sys.executable, "-m", self.module, "serve"],
             cwd=ROOT,
-            env={**os.environ, "DISCERN_PORT": "0", "DISCERN_LOG_FORMAT": "json", **environment},
+            env={**os.environ, **fixed, **settings, **self.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -75,6 +78,12 @@ class LiveGateway:
         assert self.process.stdout is not None
         self.process.stdout.close()
         return status
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
 
     def connect(self) -> http.client.HTTPConnection:
         """Open a connection of one's own."""

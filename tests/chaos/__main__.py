@@ -9,20 +9,32 @@ import argparse
 import re
 import sys
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from tests.chaos import jobs, load, senders
+from tests.chaos import faults, jobs, load, senders
 from tests.chaos.ground import Row
 from tests.chaos.soak import soak
 from tests.live import ROOT
 
+Scenario = Coroutine[Any, Any, list[Row]]
 PAGE = ROOT / "docs" / "RELIABILITY.md"
-CHAOS = ("overload", "disconnects", "slow-bodies", "terminate", "kill-jobs", "bombs")
+CHAOS = (
+    "overload",
+    "disconnects",
+    "slow-bodies",
+    "terminate",
+    "kill-jobs",
+    "kill-shared-jobs",
+    "kill-backend",
+    "disk-full",
+    "clock-jumps",
+    "bombs",
+)
 
 
 def main() -> int:
@@ -47,26 +59,23 @@ def main() -> int:
     return 0 if good else 1
 
 
-def _scenario(
-    name: str, folder: Path, seconds: float, rate: float
-) -> Coroutine[Any, Any, list[Row]]:
-    match name:
-        case "overload":
-            return load.overload(seconds)
-        case "disconnects":
-            return senders.disconnects(1000)
-        case "slow-bodies":
-            return senders.slow_bodies(100)
-        case "terminate":
-            return load.terminate_under_load()
-        case "kill-jobs":
-            return jobs.kill_job_runner(folder, kills=10, jobs=20)
-        case "bombs":
-            return senders.bombs()
-        case "soak":
-            return soak(folder, seconds, rate)
-        case _:
-            raise SystemExit(f"no scenario {name!r}; there are {', '.join((*CHAOS, 'soak'))}")
+def _scenario(name: str, folder: Path, seconds: float, rate: float) -> Scenario:
+    scenarios: dict[str, Callable[[], Scenario]] = {
+        "overload": lambda: load.overload(seconds),
+        "disconnects": lambda: senders.disconnects(1000),
+        "slow-bodies": lambda: senders.slow_bodies(100),
+        "terminate": load.terminate_under_load,
+        "kill-jobs": lambda: jobs.kill_job_runner(folder, kills=10, jobs=20),
+        "kill-shared-jobs": lambda: jobs.kill_shared_runners(folder, kills=10, jobs=20),
+        "kill-backend": lambda: faults.backend_restarts(kills=5),
+        "disk-full": lambda: faults.disk_full(folder),
+        "clock-jumps": lambda: faults.clock_jumps(folder),
+        "bombs": senders.bombs,
+        "soak": lambda: soak(folder, seconds, rate),
+    }
+    if name not in scenarios:
+        raise SystemExit(f"no scenario {name!r}; there are {', '.join(scenarios)}")
+    return scenarios[name]()
 
 
 def _write(name: str, rows: list[Row]) -> None:

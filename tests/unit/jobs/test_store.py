@@ -287,7 +287,7 @@ def test_any_history_in_a_file(tmp_path: Path) -> None:
         path = tmp_path / str(next(folders)) / "jobs"
         return AnyHistory(lambda clock: SqliteJobs(path, max_bytes=10**9, keep_s=1e9, clock=clock))
 
-    run_state_machine_as_test(machine, settings=STEPS)
+    run_state_machine_as_test(machine, settings=STEPS)  # type: ignore[arg-type]  # any callable
 
 
 def test_any_history_in_redis(redis_server: RedisServer) -> None:
@@ -300,4 +300,4 @@ def test_any_history_in_redis(redis_server: RedisServer) -> None:
         redis_server.empty()
         return AnyHistory(open_store)
 
-    run_state_machine_as_test(machine, settings=STEPS)
+    run_state_machine_as_test(machine, settings=STEPS)  # type: ignore[arg-type]  # any callable

@@ -65,7 +65,7 @@ browser-install: ## install Chromium and Node for the tests of the web page (Deb
 contract: triton-install ## run the contract suite against the embedded backend and the real Triton
 	@$(BIN)/python -m pytest tests/contract
 
-chaos: $(VENV)/.dev ## do what goes wrong on a bad day to a real gateway, and note how it fared (10 minutes)
+chaos: triton-install redis-install ## do what goes wrong on a bad day to a real gateway, and note how it fared (10 minutes)
 	@$(BIN)/python -m tests.chaos --write
 	@FUZZ_EXAMPLES=600 $(BIN)/python -m pytest tests/fuzz --timeout 3600
 
@@ -118,4 +118,4 @@ clean: ## remove what the tools left behind, .venv included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist *.egg-info
 
 
-.PHONY: help bench setup serve test quick browser-install docs pictures dashboards prometheus-install redis-install triton-install triton contract coverage fmt lint type image up down release audit manifests clean
+.PHONY: help bench setup serve test quick chaos soak browser-install docs pictures dashboards prometheus-install redis-install triton-install triton contract coverage fmt lint type image up down release audit manifests clean

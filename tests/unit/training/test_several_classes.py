@@ -1,0 +1,105 @@
+"""Several classes from the files to the evaluated answer, in the layout of Cityscapes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from service.backends.model_config import model_from_config, parse_config
+from training.cli import main
+from training.config.experiment import Config
+from training.config.read import load
+from training.data.opening import open_datasets
+from training.data.synthetic import NucleiDataset
+from training.decoding import answer
+from training.evaluation import score_answer
+from training.export import open_artefact
+
+CONFIG = """
+name = "street"
+[data]
+kind = "cityscapes"
+classes = ["car", "person"]
+[augment]
+crop = 64
+turn = false
+[model]
+widths = [8, 12]
+embedding_size = 3
+coordinates = "none"
+position_px = 4.0
+[optim]
+batch = 4
+steps = 40
+warmup_steps = 2
+learning_rate = 2e-2
+ema = 0.5
+validate_every_s = 0
+validate_every_steps = 20
+[decode.settings]
+bandwidth = 1.5
+min_pixels = 8
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Streets of bright cars (even ids) and dark persons; a model trained on them and exported."""
+    root = tmp_path_factory.mktemp("street")
+    (root / "street.toml").write_text(CONFIG)
+    drawn = NucleiDataset(count=6, seed=3, size=64, min_nuclei=4, max_nuclei=6, radius_px=8)
+    for index in range(6):
+        split = "train" if index < 4 else "val"
+        labels = drawn[index].labels
+        kinds = np.where(labels % 2 == 0, 26, 24)
+        codes = np.where(labels > 0, 1000 * kinds + labels, 7).astype(np.uint16)
+        image = np.where(labels == 0, 60, np.where(labels % 2 == 0, 220, 5)).astype(np.uint8)
+        for kind, pixels, end in (
+            ("leftImg8bit", image, "leftImg8bit"), ("gtFine", codes, "gtFine_instanceIds"),
+        ):  # fmt: skip
+            folder = root / kind / split / "ulm"
+            folder.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / f"ulm_{index}_{end}.png"), pixels)
+    assert run(root, "train @/street.toml --data @ --runs @/runs") == 0
+    assert run(root, "export @/runs/street/best.pt --repository @/models") == 0
+    return root
+
+
+def run(root: Path, command: str) -> int:
+    return main([*command.replace("@", str(root)).split(), "--threads", "1"])
+
+
+def test_the_recipe_names_the_classes_in_order(place: Path) -> None:
+    config = parse_config((place / "models/street/config.pbtxt").read_text())
+    classes = model_from_config(config, "1").recipe.classes
+    assert [(c.id, c.name) for c in classes] == [(1, "car"), (2, "person")]
+
+
+def test_answers_carry_the_category_of_what_they_cover(place: Path) -> None:
+    artefact = open_artefact(place / "models/street")
+    _, val = open_datasets(load(place / "street.toml"), place)
+    sample = val[0]
+    found = answer(artefact.predict(sample.image), artefact.recipe, sample.labels.shape)
+    assert {instance.category.name for instance in found.instances} == {"car", "person"}
+    at = np.array([0, *(instance.category.id for instance in found.instances)])[found.labels]
+    both = (at > 0) & (sample.labels > 0)
+    assert (at == sample.classes_at(sample.labels))[both].mean() > 0.95
+    assert score_answer(sample, found).fbd > 0.6
+
+
+def test_a_served_model_is_evaluated_class_by_class(place: Path) -> None:
+    assert (
+        run(place, "evaluate @/models/street --data @ --layout cityscapes --split val --out @/e")
+        == 0
+    )
+    record = json.loads((place / "e/val.json").read_text())
+    assert record["images"] == 2
+    assert record["fbd"] > 0.6
+
+
+def test_the_names_of_an_experiment_with_one_class_is_its_category() -> None:
+    assert Config(name="x", category="leaf").classes == ("leaf",)

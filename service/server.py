@@ -22,7 +22,9 @@ _LOG = logging.getLogger(__name__)
 class DrainingServer(uvicorn.Server):
     """On the first SIGTERM or SIGINT: not ready; refuse new work; finish what is in flight; leave.
 
-    A second signal leaves at once.
+    For a notice after the signal all is still served, each answer the last of its connection, so
+    that clients who keep theirs go elsewhere with the next request. What is idle by the end of the
+    notice is closed, lest it be used again and refused. A second signal leaves at once.
     """
 
     def __init__(
@@ -65,6 +67,8 @@ class DrainingServer(uvicorn.Server):
         gate, settings = self._gateway.segmenter.gate, self._gateway.settings
         await asyncio.sleep(settings.drain_notice_s)
         self._gateway.lifecycle.refuse()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()  # one that is busy is closed after its answer
         _LOG.info("draining: %d requests in flight, %d waiting", gate.in_flight, gate.depth)
         until = Deadline.after(settings.drain_s)
         try:

@@ -16,9 +16,16 @@ import yaml
 Resource = dict[str, Any]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-OVERLAYS: Final = tuple(sorted(path.parent.name for path in ROOT.glob("k8s/overlays/*/*.yaml")))
+OVERLAYS: Final = tuple(
+    sorted(path.parent.name for path in ROOT.glob("k8s/overlays/*/kustomization.yaml"))
+)
 PRODUCTION: Final = tuple(overlay for overlay in OVERLAYS if overlay != "dev")
 WITH_TRITON: Final = tuple(overlay for overlay in OVERLAYS if overlay.startswith("triton"))
+SUFFIX: Final[str] = yaml.safe_load((ROOT / "k8s/triton/kustomization.yaml").read_text("utf-8"))[
+    "nameSuffix"
+]
+TRITON: Final = f"triton{SUFFIX}"
+"""Triton's Deployment and Service, named for their models."""
 
 needs_kubectl = pytest.mark.skipif(
     shutil.which("kubectl") is None, reason="kubectl is not installed: overlays cannot be rendered"

@@ -17,9 +17,10 @@ Resources = tuple[Resource, ...]
 PROBES: Final = ("startupProbe", "livenessProbe", "readinessProbe")
 LABELS: Final = ("name", "instance", "version", "component", "part-of", "managed-by")
 VOLUMES: Final = frozenset({
-    "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim",
+    "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim",
     "projected", "secret",
 })  # fmt: skip
+"""What the standard allows; ``image`` since 1.33 (kubernetes/kubernetes#130394)."""
 IMAGE: Final = re.compile(r"^[\w./-]+:(?!latest)[\w.-]+(@sha256:[0-9a-f]{64})?$")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from release.generate import ROOT, RULE, SUMS, model_sums, prometheus_rule
+from release.generate import ROOT, RULE, SUMS, TRITON, model_sums, prometheus_rule, triton
 from tests.deploy.manifests import PRODUCTION, named, needs_kubectl, of_kind, render
 
 JOBS = {"gateway", "triton"}
@@ -13,6 +13,16 @@ JOBS = {"gateway", "triton"}
 
 def test_tritons_checksums_are_those_of_the_models() -> None:
     assert (ROOT / SUMS).read_text(encoding="utf-8") == model_sums(ROOT), "run make manifests"
+
+
+def test_triton_is_named_for_the_models() -> None:
+    expected = triton(model_sums(ROOT))
+    assert (ROOT / TRITON).read_text(encoding="utf-8") == expected, "run make manifests"
+
+
+def test_other_models_are_another_triton() -> None:
+    names = {yaml.safe_load(triton(sums))["nameSuffix"] for sums in ("one", "two")}
+    assert len(names) == 2
 
 
 def test_the_prometheus_rule_is_made_from_the_rule_files() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
+import shutil
+import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +24,8 @@ from tests.deploy.manifests import (
     OVERLAYS,
     PRODUCTION,
     ROOT,
+    SUFFIX,
+    TRITON,
     WITH_TRITON,
     Workload,
     named,
@@ -122,7 +127,8 @@ def test_a_request_fits_the_drain_and_the_drain_fits_the_grace_period(overlay: s
     gateway, settings = workload(overlay, "gateway"), gateway_settings(overlay)
     pause = gateway.pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert settings.max_timeout_ms <= settings.drain_s * 1000
-    assert gateway.pod["terminationGracePeriodSeconds"] >= pause + settings.drain_s + MARGIN_S
+    ending_s = pause + settings.drain_notice_s + settings.drain_s + MARGIN_S
+    assert gateway.pod["terminationGracePeriodSeconds"] >= ending_s
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -142,7 +148,7 @@ EDGES_TRITON = EDGES_EMBEDDED | {
 @pytest.mark.parametrize(
     ("overlay", "edges"),
     [("dev", EDGES_EMBEDDED), ("embedded", EDGES_EMBEDDED), ("triton-gpu", EDGES_TRITON),
-     ("triton-gpu-keda", EDGES_TRITON)],
+     ("triton-gpu-image-volume", EDGES_TRITON), ("triton-gpu-keda", EDGES_TRITON)],
 )  # fmt: skip
 def test_traffic_has_exactly_the_edges_that_are_needed(overlay: str, edges: set[str]) -> None:
     names = [policy["metadata"]["name"] for policy in of_kind(render(overlay), "NetworkPolicy")]
@@ -158,7 +164,7 @@ def test_what_manifests_say_of_each_other_is_true(overlay: str, rule: Rule) -> N
 @pytest.mark.parametrize(
     ("kind", "name", "port", "rule"),
     [
-        ("Service", "triton", "targetPort: grpc", references.services_reach_pods),
+        ("Service", TRITON, "targetPort: grpc", references.services_reach_pods),
         ("NetworkPolicy", "gateway-to-triton", "port: grpc", references.edges_end_in_ports),
         ("NetworkPolicy", "triton-from-prometheus", "port: metrics", references.edges_end_in_ports),
         ("ServiceMonitor", "gateway", "port: http", references.monitors_find_endpoints),
@@ -203,7 +209,7 @@ def test_the_adapter_offers_every_metric_that_a_scaler_asks_for() -> None:
 
 @pytest.mark.parametrize("overlay", WITH_TRITON)
 def test_triton_listens_where_its_ports_and_probes_say(overlay: str) -> None:
-    triton = workload(overlay, "triton")
+    triton = workload(overlay, TRITON)
     arguments = dict(
         argument.removeprefix("--").split("=") for argument in triton.pod["containers"][0]["args"]
     )
@@ -215,15 +221,15 @@ def test_triton_listens_where_its_ports_and_probes_say(overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", WITH_TRITON)
 def test_the_gateway_calls_triton_by_its_headless_service(overlay: str) -> None:
-    service = named(render(overlay), "Service", "triton")
+    service = named(render(overlay), "Service", TRITON)
     (port,) = (port["port"] for port in service["spec"]["ports"] if port["name"] == "grpc")
     assert service["spec"]["clusterIP"] == "None"
-    assert gateway_settings(overlay).triton_url == f"triton:{port}"
+    assert gateway_settings(overlay).triton_url == f"{TRITON}:{port}"
 
 
 @pytest.mark.parametrize("overlay", WITH_TRITON)
 def test_tritons_grace_period_holds_its_pause_and_its_exit(overlay: str) -> None:
-    triton = workload(overlay, "triton")
+    triton = workload(overlay, TRITON)
     container = triton.pod["containers"][0]
     (exit_s,) = (
         int(a.split("=")[1]) for a in container["args"] if a.startswith("--exit-timeout-secs=")
@@ -231,6 +237,44 @@ def test_tritons_grace_period_holds_its_pause_and_its_exit(overlay: str) -> None
     pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert triton.pod["terminationGracePeriodSeconds"] >= pause + exit_s + MARGIN_S
     assert exit_s * 1000 >= gateway_settings(overlay).max_timeout_ms
+
+
+@pytest.mark.parametrize("overlay", WITH_TRITON)
+def test_triton_and_its_service_select_no_triton_of_other_models(overlay: str) -> None:
+    deployment = named(render(overlay), "Deployment", TRITON)
+    service = named(render(overlay), "Service", TRITON)
+    models = {"discern/models": SUFFIX.removeprefix("-")}
+    assert models.items() <= deployment["spec"]["selector"]["matchLabels"].items()
+    assert models.items() <= service["spec"]["selector"].items()
+
+
+def test_models_by_image_volume_come_from_the_gateways_image_and_are_compared() -> None:
+    triton = workload("triton-gpu-image-volume", TRITON)
+    (init,) = triton.pod["initContainers"]
+    volumes = {volume["name"]: volume for volume in triton.pod["volumes"]}
+    mounts = [c["volumeMounts"] for c in triton.containers]
+    assert volumes["models"]["image"]["reference"] == init["image"]
+    assert "sha256sum --check" in init["args"][0]
+    assert {
+        (mount["subPath"], mount["mountPath"], mount["readOnly"])
+        for mount in itertools.chain(*mounts)
+        if mount["name"] == "models"
+    } == {("models", "/models", True)}
+
+
+def test_an_image_set_in_an_overlay_reaches_the_volume_too(tmp_path: Path) -> None:
+    tree = tmp_path / "k8s"
+    shutil.copytree(ROOT / "k8s", tree)
+    shutil.copytree(ROOT / "monitoring", tmp_path / "monitoring")
+    overlay = tree / "overlays/triton-gpu-image-volume"
+    with (overlay / "kustomization.yaml").open("a", encoding="utf-8") as file:
+        file.write("images: [{name: discern, newName: registry.example/discern, newTag: '9'}]\n")
+    text = subprocess.run(
+        ["kubectl", "kustomize", str(overlay)], capture_output=True, text=True, check=True
+    ).stdout
+    assert set(re.findall(r"(?:image|reference): (\S*discern\S*)", text)) == {
+        "registry.example/discern:9"
+    }
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

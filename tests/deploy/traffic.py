@@ -81,11 +81,16 @@ async def _close(writer: asyncio.StreamWriter) -> None:
 
 @dataclass
 class Callers:
-    """Post one image again and again, each over a connection of its own, and count the answers."""
+    """Post one image again and again, and count the answers.
+
+    Each request has a connection of its own, or, with `keep_alive`, uses the one before for as long
+    as the server lets it.
+    """
 
     port: int
     image: bytes
     callers: int = 3
+    keep_alive: bool = False
     outcomes: Counter[str] = field(default_factory=Counter)
     versions: Counter[str] = field(default_factory=Counter)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -114,20 +119,23 @@ class Callers:
             return self._changed.wait_for(lambda: self.outcomes.total() >= goal, timeout_s)
 
     def _call(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         while not self._stop.is_set():
-            outcome, answer = self._once()
+            outcome, answer = self._once(connection)
             with self._changed:
                 self.outcomes[outcome] += 1
                 self.versions[answer.get("model", {}).get("version", "none")] += 1
                 self._changed.notify_all()
+        connection.close()
 
-    def _once(self) -> tuple[str, dict[str, Any]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+    def _once(self, connection: http.client.HTTPConnection) -> tuple[str, dict[str, Any]]:
         try:
             connection.request("POST", "/segment", self.image, {"Content-Type": "image/png"})
             response = connection.getresponse()
-            return str(response.status), json.loads(response.read())
+            outcome = str(response.status), json.loads(response.read())
         except (OSError, http.client.HTTPException) as error:
-            return type(error).__name__, {}
-        finally:
             connection.close()
+            return type(error).__name__, {}
+        if not self.keep_alive:
+            connection.close()
+        return outcome

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from types import MappingProxyType
 
-from service.domain import Prediction
+from service.domain import Method, Prediction
 from service.recipe import Recipe
 from training.data.dataset import Dataset, Sample
 from training.decoding import Network, answer, samples
 from training.evaluation import score_answer
 from training.metrics.score import Score
 
-BANDWIDTHS: tuple[float, ...] = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5)
-"""Around ``delta_dist``; zero loss allows [1, 2) about a pixel, [0.5, 2.5) about a centre."""
+GROUPING: Mapping[Method, tuple[str, tuple[float, ...]]] = MappingProxyType(
+    {
+        # Around ``delta_dist``; zero loss allows [1, 2) about a pixel, [0.5, 2.5) about a centre.
+        "discriminative": ("bandwidth", (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5)),
+        "associative": ("bandwidth", (0.25, 0.375, 0.5, 0.75, 1.0)),
+        "metric_learning": ("alpha", (0.1, 0.2, 0.3, 0.4, 0.5)),
+        "recurrent": ("kappa", (10.0, 20.0, 40.0, 80.0)),
+        "spatial": ("min_seed", (0.5, 0.6, 0.7, 0.8, 0.9)),
+    }
+)
+"""The setting of each method's decoder that decides what belongs together, and what is tried."""
 
 FOREGROUND: tuple[float, ...] = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65)
 """Foreground probabilities."""
 
-MIN_PIXELS: tuple[float, ...] = (16.0, 32.0, 64.0, 128.0)
+MIN_PIXELS: tuple[float, ...] = (16.0, 32.0, 64.0, 128.0, 256.0)
 """Smallest instances."""
 
 
@@ -50,13 +60,13 @@ def tune(network: Network, dataset: Dataset, recipe: Recipe) -> Iterator[Trial]:
 
     Notes
     -----
-    First the bandwidth, then foreground threshold and smallest size together: the two groups
-    hardly depend on each other.
+    First what groups pixels (`GROUPING`), then foreground threshold and smallest size together:
+    the two groups hardly depend on each other.
     """
     pairs = [(sample, network.predict(sample.image)) for sample in samples(dataset)]
     best = Trial(recipe, _score(pairs, recipe))
     yield best
-    for stage in (_bandwidths, _masks):
+    for stage in (_groupings, _masks):
         for candidate in stage(best.recipe):
             trial = Trial(candidate, _score(pairs, candidate))
             yield trial
@@ -65,11 +75,9 @@ def tune(network: Network, dataset: Dataset, recipe: Recipe) -> Iterator[Trial]:
     yield best
 
 
-def _bandwidths(recipe: Recipe) -> list[Recipe]:
-    return [
-        replace(recipe, decoder={**recipe.decoder, "bandwidth": bandwidth})
-        for bandwidth in BANDWIDTHS
-    ]
+def _groupings(recipe: Recipe) -> list[Recipe]:
+    name, values = GROUPING[recipe.method]
+    return [replace(recipe, decoder={**recipe.decoder, name: value}) for value in values]
 
 
 def _masks(recipe: Recipe) -> list[Recipe]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import get_args
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from service.domain import Category, Prediction
+from service.domain import Category, Method, Prediction
 from service.recipe import Recipe
 from training.data.synthetic import NucleiDataset
-from training.tuning import tune
+from training.decoding import read
+from training.tuning import GROUPING, tune
 
 DATA = NucleiDataset(count=1, size=96, min_nuclei=6, max_nuclei=6, radius_px=9)
 RECIPE = Recipe(
@@ -38,6 +42,24 @@ def test_the_best_setting_comes_last_and_beats_the_first() -> None:
     assert trials[-1].score.mean_ap == max(trial.score.mean_ap for trial in trials)
     assert trials[-1].score.mean_ap == pytest.approx(1.0)
     assert trials[0].score.mean_ap < 0.5
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_every_method_s_decoder_takes_what_is_tried(method: Method) -> None:
+    name, values = GROUPING[method]
+    size = 1 if method == "associative" else 2
+    seeds = 4 if method == "metric_learning" else 1
+    prediction = Prediction(
+        np.full((size, 8, 8), method != "spatial", np.float32),
+        np.full((1, 8, 8), 9.0, np.float32),
+        {
+            "seediness": np.full((seeds, 8, 8), 9.0, np.float32),
+            "sigma": np.zeros((2, 8, 8), np.float32),
+        },
+    )
+    for value in values:
+        recipe = replace(RECIPE, method=method, embedding_size=size, decoder={name: value})
+        assert read(prediction, recipe, (8, 8)).max() == 1
 
 
 def test_settings_that_nobody_searches_stay() -> None:

@@ -1,7 +1,7 @@
 """Feed damaged images to the decoder and report whatever is not one of its three errors.
 
 ``python -m tests.fuzz.fuzz_decode --inputs 100000`` runs seeded mutations in a child process, so
-that a crash is a finding and not the end. `tests.fuzz.atheris_decode` looks for inputs by coverage.
+that a crash is a finding and not the end. `tests.fuzz.coverage_led` looks for inputs by coverage.
 """
 
 from __future__ import annotations

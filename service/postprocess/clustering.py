@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from service.postprocess import assign, regions, seeds
 from service.postprocess.decoded import Decoded, Float32, check, sample_step
+from service.postprocess.joining import join
 from service.postprocess.planes import FloatArray, Planes, as_planes
 from service.postprocess.scores import closeness
 
@@ -86,15 +87,26 @@ def cluster(
     return labels
 
 
-def decode_discriminative(
+def decode_discriminative(  # noqa: PLR0913 - the settings of a recipe
     embedding: FloatArray,
     foreground: npt.NDArray[np.bool_],
     *,
     bandwidth: float = 1.5,
     min_pixels: int = 1,
     split_disconnected: bool = False,
+    join_below: float = 0.0,
+    join_border: float = 0.0,
 ) -> Decoded:
     """Group foreground pixels as `cluster` does, and say how tight each group is.
+
+    Parameters
+    ----------
+    embedding, foreground, bandwidth, min_pixels, split_disconnected
+        As `cluster` takes them.
+    join_below, join_border : float
+        Clusters with centres closer than `join_below` that share at least `join_border` of the
+        shorter rim are one instance (`service.postprocess.joining`); 0 joins none. Where the loss
+        has reached zero, nothing changes with `join_below` up to its ``2 * delta_dist``.
 
     Returns
     -------
@@ -114,6 +126,8 @@ def decode_discriminative(
         bandwidth=bandwidth,
         min_pixels=min_pixels,
         split_disconnected=split_disconnected,
+        join_below=join_below,
+        join_border=join_border,
     )
     means = closeness(labels, distances2, count, np.float32(-1.0 / bandwidth**2))
     return Decoded(labels, np.clip(means, 0.0, 1.0))
@@ -128,6 +142,8 @@ def _partition(  # noqa: PLR0913 - the parameters of `cluster` and where to put 
     min_pixels: int,
     seed: int = 0,
     split_disconnected: bool = False,
+    join_below: float = 0.0,
+    join_border: float = 0.0,
 ) -> tuple[npt.NDArray[np.int32], int]:
     """Return labels 1..K and K; write squared distances to centres, unless the array is empty."""
     check(embedding, foreground, bandwidth)
@@ -143,6 +159,8 @@ def _partition(  # noqa: PLR0913 - the parameters of `cluster` and where to put 
         if missed.size:
             centres = np.concatenate((centres, missed), axis=1)
             counts = assign.assign(planes, mask, centres, radius2, labels, distances2)
+    if join_below > 0:
+        counts = join(labels, counts, centres, below=join_below, border=join_border)
     keep = counts[1:] >= smallest
     if counts[0] > 0 or not keep.all():
         reach2 = radius2 * np.float32(REACH**2)

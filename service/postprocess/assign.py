@@ -13,7 +13,7 @@ import numpy as np
 
 from service.compiled import kernel
 from service.postprocess.lookup import FAR, Lookup, build, gap2, measure, nearest
-from service.postprocess.planes import CHUNK, STRETCH, Planes, load
+from service.postprocess.planes import CHUNK, STRETCH, Planes, announce, load
 from service.postprocess.seeds import Bool, Float32, Int32
 
 STRAY = -1
@@ -80,6 +80,8 @@ def assign(
             if x >= loaded:
                 begin, loaded = x, min(x + STRETCH, width)
                 load(planes, y, begin, loaded - begin, stretch)
+            # What follows is on its way while this is worked on; beyond the row, the next one.
+            announce(planes, y, x + STRETCH, n)
             first = x - begin
             turn += 1
             p = 0

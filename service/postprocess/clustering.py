@@ -14,18 +14,26 @@ import numpy.typing as npt
 from service.postprocess import assign, regions, seeds
 from service.postprocess.decoded import Decoded, Float32, check, sample_step
 from service.postprocess.joining import join
+from service.postprocess.leaders import lead
 from service.postprocess.planes import FloatArray, Planes, as_planes
 from service.postprocess.scores import closeness
 
 ROUNDS = 10
 """Steps of mean shift at most; a centre that starts in its cluster rests after two."""
 
-REACH = 4.0 / 3.0
-"""How far, in bandwidths, a pixel may be from the centre that takes it in as a stray.
+REACH = 1.5
+"""How far, in bandwidths, a pixel of a loose map may be from the centre that takes it in; else 1.
 
-With the paper's margins (0.5, 1.5) and its bandwidth of 1.5, just short of what another instance's
-pixels keep from the centre: 2 * 1.5 - 2 * 0.5.
+At zero loss a bandwidth is at least twice ``delta_var``, so that clusters lie within half of it
+around their centres: such a map is tight, and another instance may begin one bandwidth away. In
+loose ones 1.5 finds fewer pieces of objects beside them than 1 (validation data of the nuclei).
 """
+
+LOOSE = 0.01
+"""Share of the samples farther than half a bandwidth from their centre that makes a map loose."""
+
+APART = 0.75
+"""How far apart, in bandwidths, two centres must be; those of two instances keep more than 1."""
 
 
 def cluster(
@@ -151,19 +159,18 @@ def _partition(  # noqa: PLR0913 - the parameters of `cluster` and where to put 
     mask = np.ascontiguousarray(foreground, dtype=np.bool_)
     smallest = max(min_pixels, 1)
     radius2 = np.float32(bandwidth**2)
-    centres = _centres(planes, mask, radius2, seed)
+    centres, reach2 = _centres(planes, mask, radius2, seed)
     labels = np.empty(mask.shape, np.int32)
-    counts = assign.assign(planes, mask, centres, radius2, labels, distances2)
+    counts = assign.assign(planes, mask, centres, reach2, labels, distances2)
     if counts[0] > 0:
         missed = _missed(planes, labels, radius2, smallest)
         if missed.size:
             centres = np.concatenate((centres, missed), axis=1)
-            counts = assign.assign(planes, mask, centres, radius2, labels, distances2)
+            counts = assign.assign(planes, mask, centres, reach2, labels, distances2)
     if join_below > 0:
         counts = join(labels, counts, centres, below=join_below, border=join_border)
     keep = counts[1:] >= smallest
     if counts[0] > 0 or not keep.all():
-        reach2 = radius2 * np.float32(REACH**2)
         assign.settle(planes, labels, distances2, centres, keep, reach2)
     top = centres.shape[1]
     if split_disconnected:
@@ -175,13 +182,15 @@ def _partition(  # noqa: PLR0913 - the parameters of `cluster` and where to put 
 
 def _centres(
     planes: Planes, mask: npt.NDArray[np.bool_], radius2: np.float32, seed: int
-) -> Float32:
-    """Return the centres ``[E, K]`` that a sample of the pixels shows."""
+) -> tuple[Float32, np.float32]:
+    """Return the centres ``[E, K]`` that a sample of the pixels shows, and their reach, squared."""
     step = sample_step(mask.size)
     samples, _, grid = seeds.gather(planes, mask, step, seed % (step * step))
-    leaders, owners = seeds.lead(samples, grid, radius2)
-    centres, support = seeds.shift(samples, owners, leaders, radius2, ROUNDS)
-    return seeds.merge(centres, support, radius2 / np.float32(4.0))
+    leaders, owners = lead(samples, grid, radius2)
+    centres, support, core = seeds.shift(samples, owners, leaders, radius2, ROUNDS)
+    loose = core.sum() < (1.0 - LOOSE) * support.sum()
+    reach2 = radius2 * np.float32(REACH**2 if loose else 1.0)
+    return seeds.merge(centres, support, radius2 * np.float32(APART**2), reach2), reach2
 
 
 def _missed(
@@ -192,6 +201,6 @@ def _missed(
     if min_pixels > 1:
         strays = seeds.coherent(planes, strays, radius2)
     samples, _, grid = seeds.gather(planes, strays, 1, 0)
-    centres, owners = seeds.lead(samples, grid, radius2)
+    centres, owners = lead(samples, grid, radius2)
     kept = np.bincount(owners, minlength=centres.shape[1]) >= min_pixels
     return np.ascontiguousarray(centres[:, kept])

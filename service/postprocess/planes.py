@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from service.compiled import kernel
@@ -91,6 +92,26 @@ float_of_bits = intrinsic(_bitcast)
 """Read 32 bits as a float32; compiled code only."""
 
 
+def _prefetch(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 - the signature that Numba calls
+    """Ask for the memory of one element."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        element = builder.bitcast(builder.gep(data, [args[1]]), pointer)
+        # To read, for every level of cache, as data: https://llvm.org/docs/LangRef.html
+        builder.call(function, [element, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
+
+
+prefetch = intrinsic(_prefetch)
+"""Ask for the memory of ``array[index]`` ahead of its use; compiled code only."""
+
+
 def widen(value: Any) -> Any:
     """Return a stored element as float32; compiled code only."""
     raise NotImplementedError(value)
@@ -127,3 +148,13 @@ def load(planes: Planes, y: int, x: int, count: int, out: npt.NDArray[np.float32
         part = planes.values[start : start + count]
         for p in range(count):
             out[e, p] = widen(part[p])
+
+
+@kernel
+def announce(planes: Planes, y: int, x: int, count: int) -> None:
+    """Ask for the memory of `count` pixels from column `x` of row `y` on, which will be loaded."""
+    line = 64 // planes.values.itemsize
+    for e in range(planes.size):
+        start = e * planes.plane + y * planes.row + x
+        for at in range(start, min(start + count, planes.values.size), line):
+            prefetch(planes.values, at)

@@ -1,4 +1,4 @@
-"""Centres of clusters: leaders on a sample of the pixels, moved by mean shift, merged.
+"""Centres of clusters: a sample of the pixels, its leaders moved by mean shift, merged.
 
 Axes: E embedding, S samples, K centres. Vectors are kept plane by plane, ``[E, S]`` and ``[E, K]``,
 so that the inner loops run along samples or centres.
@@ -9,13 +9,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from service.compiled import kernel
-from service.postprocess.lookup import FAR, build, gap2, measure, spans
-from service.postprocess.planes import Planes, load
+from service.compiled import inlined, kernel
+from service.postprocess.lookup import FAR, build, measure, spans
+from service.postprocess.planes import Planes, load, widen
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 Bool = npt.NDArray[np.bool_]
+
+OUTWEIGHS = 16
+"""How many times the samples a cluster has that an outlier beside it has."""
 
 
 @kernel
@@ -31,30 +34,43 @@ def gather(
     rows = (height + step - 1 - offset % step) // step if height > offset % step else 0
     columns = (width + step - 1) // step
     grid = np.full((rows, columns), -1, np.int32)
-    most = min(rows * columns, np.count_nonzero(foreground))
+    most = 0
+    for j in range(rows):
+        for x in range(_first(j, step, offset), width, step):
+            most += foreground[offset % step + j * step, x]
     samples = np.empty((planes.size, most), np.float32)
     pixels = np.empty(most, np.int32)
     count = 0
-    vector = np.empty((planes.size, 1), np.float32)
     for j in range(rows):
-        y = offset % step + j * step
-        shift = (offset // step + (step // 2) * (j % 2)) % step
-        for i in range(columns):
-            x = shift + i * step
-            if x >= width or not foreground[y, x]:
+        y, shift = offset % step + j * step, _first(j, step, offset)
+        n = count
+        for x in range(shift, width, step):
+            if foreground[y, x]:
+                pixels[n] = x
+                n += 1
+        norms = np.zeros(n - count, np.float32)
+        for e in range(planes.size):  # a plane at a time: memory is read in one direction
+            line = planes.values[e * planes.plane + y * planes.row :]
+            for s in range(count, n):
+                samples[e, s] = widen(line[pixels[s]])
+                norms[s - count] += samples[e, s] * samples[e, s]
+        for s in range(count, n):
+            if not norms[s - (n - norms.size)] < FAR:
                 continue
-            load(planes, y, x, 1, vector)
-            norm = np.float32(0.0)
             for e in range(planes.size):
-                norm += vector[e, 0] * vector[e, 0]
-            if not norm < FAR:
-                continue
-            for e in range(planes.size):
-                samples[e, count] = vector[e, 0]
-            grid[j, i] = count
-            pixels[count] = y * width + x
+                samples[e, count] = samples[e, s]
+            grid[j, (pixels[s] - shift) // step] = count
+            pixels[count] = y * width + pixels[s]
             count += 1
-    return samples[:, :count].copy(), pixels[:count], grid
+    if count < most:
+        samples = samples[:, :count].copy()
+    return samples, pixels[:count], grid
+
+
+@inlined
+def _first(row: int, step: int, offset: int) -> int:
+    """Return the first column of a row of the lattice."""
+    return (offset // step + (step // 2) * (row % 2)) % step
 
 
 @kernel
@@ -88,91 +104,14 @@ def coherent(planes: Planes, mask: Bool, radius2: np.float32) -> Bool:
 
 
 @kernel
-def lead(samples: Float32, grid: Int32, radius2: np.float32) -> tuple[Float32, Int32]:
-    """Open a centre at every sample that no centre is near to; return centres and owners.
-
-    A centre is the running mean of its samples. Neighbours in the image are asked first, so that
-    the search over all centres is left for the first rows of each object.
-    """
-    size, total = samples.shape
-    centres = np.empty((size, 64), np.float32)
-    members = np.empty(64, np.int32)
-    work = np.empty(64, np.float32)
-    owners = np.empty(total, np.int32)
-    vector = np.empty(size, np.float32)
-    # The older centres where they were when last sorted, which is near to where they are now;
-    # the newer ones are few and all measured.
-    radius = np.sqrt(radius2)
-    sorted_count = 0
-    lookup = build(centres[:, :0].copy(), radius)
-    runs = np.empty((1, 2), np.int64)
-    count = 0
-    rows, columns = grid.shape
-    for j in range(rows):
-        for i in range(columns):
-            s = grid[j, i]
-            if s < 0:
-                continue
-            for e in range(size):
-                vector[e] = samples[e, s]
-            owner = -1
-            for n in range(4):
-                v = j if n == 0 else j - 1
-                u = i - 1 if n == 0 else i + n - 2
-                if v < 0 or u < 0 or u >= columns or grid[v, u] < 0:
-                    continue
-                k = owners[grid[v, u]]
-                if gap2(centres[:, k], vector) <= radius2:
-                    owner = k
-                    break
-            if owner < 0:
-                best2 = radius2
-                found = 0
-                if sorted_count > 0:
-                    found = spans(lookup, vector, np.float32(2.0) * radius, runs)
-                for r in range(found):
-                    measure(lookup.vectors, vector, runs[r, 0], runs[r, 1], work)
-                    for at in range(runs[r, 0], runs[r, 1]):
-                        if work[at] > np.float32(4.0) * radius2:
-                            continue
-                        k = lookup.names[at]
-                        d2 = gap2(centres[:, k], vector)
-                        if d2 <= best2:
-                            owner, best2 = k, d2
-                measure(centres, vector, sorted_count, count, work)
-                for k in range(sorted_count, count):
-                    if work[k] <= best2:
-                        owner, best2 = k, work[k]
-            if owner < 0:
-                if count == members.size:
-                    centres = np.concatenate((centres, centres), axis=1)
-                    members = np.concatenate((members, members))
-                    work = np.concatenate((work, work))
-                owner = count
-                members[owner] = 0
-                for e in range(size):
-                    centres[e, owner] = vector[e]
-                count += 1
-                if count - sorted_count > 256 + sorted_count // 16:
-                    lookup = build(centres[:, :count].copy(), radius)
-                    runs = np.empty((lookup.shape[0], 2), np.int64)
-                    sorted_count = count
-            owners[s] = owner
-            members[owner] += 1
-            weight = np.float32(1.0) / np.float32(members[owner])
-            for e in range(size):
-                centres[e, owner] += (vector[e] - centres[e, owner]) * weight
-    return centres[:, :count].copy(), owners
-
-
-@kernel
 def shift(
     samples: Float32, owners: Int32, leaders: Float32, radius2: np.float32, rounds: int
-) -> tuple[Float32, Int32]:
+) -> tuple[Float32, Int32, Int32]:
     """Move each leader to the mean of the samples around it until it rests.
 
-    Returns the resting places and how many samples lie around each. Samples are sorted by their
-    leader first; only blocks that a ball can reach are looked at.
+    Returns the resting places, how many samples lie around each, and how many within half the
+    radius. Samples are sorted by their leader first; only blocks that a ball can reach are looked
+    at.
     """
     size, total = samples.shape
     count = leaders.shape[1]
@@ -205,6 +144,7 @@ def shift(
     runs = np.empty((lookup.shape[0], 2), np.int64)
     centres = leaders.copy()
     support = np.zeros(count, np.int32)
+    core = np.zeros(count, np.int32)
     sums = np.empty(size, np.float64)
     gaps2 = np.empty(count, np.float32)
     near = np.empty(count, np.int32)
@@ -212,7 +152,7 @@ def shift(
         for _ in range(rounds):
             vector[:] = centres[:, k]
             sums[:] = 0.0
-            inside = 0
+            inside, inner = 0, 0
             found = 0
             for r in range(spans(lookup, vector, reach, runs)):
                 measure(lookup.vectors, vector, runs[r, 0], runs[r, 1], gaps2)
@@ -225,30 +165,35 @@ def shift(
                 measure(rows, vector, start, stop, d2)
                 block = d2[start:stop]
                 for s in range(block.size):
-                    inside += block[s] <= radius2
+                    inside += block[s] < radius2
+                    inner += block[s] <= np.float32(0.25) * radius2
                 for e in range(size):
                     row = rows[e, start:stop]
                     summed = np.float32(0.0)
                     for s in range(block.size):
-                        summed += row[s] if block[s] <= radius2 else np.float32(0.0)
+                        summed += row[s] if block[s] < radius2 else np.float32(0.0)
                     sums[e] += summed
-            support[k] = inside
+            support[k], core[k] = inside, inner
             if inside == 0:
                 break
             moved2 = 0.0
             for e in range(size):
                 moved2 += (sums[e] / inside - centres[e, k]) ** 2
                 centres[e, k] = sums[e] / inside
-            if moved2 <= radius2 * 1e-6:
+            if moved2 <= radius2 * 1e-4:
                 break
-    return centres, support
+    return centres, support, core
 
 
 @kernel
-def merge(centres: Float32, support: Int32, radius2: np.float32) -> Float32:
-    """Keep the centres that no better supported one is within the radius of, best first."""
+def merge(centres: Float32, support: Int32, apart2: np.float32, reach2: np.float32) -> Float32:
+    """Keep the centres that no better supported one is near to, best first.
+
+    Near is closer than `apart2`; or than `reach2`, where the other has `OUTWEIGHS` times the
+    support: such a centre sits on an outlier, and would be nearest to the cluster's own pixels.
+    """
     size, total = centres.shape
-    lookup = build(centres, np.float32(2.0) * np.sqrt(radius2))
+    lookup = build(centres, np.float32(2.0) * np.sqrt(reach2))
     runs = np.empty((lookup.shape[0], 2), np.int64)
     work = np.empty(total, np.float32)
     vector = np.empty(size, np.float32)
@@ -258,10 +203,13 @@ def merge(centres: Float32, support: Int32, radius2: np.float32) -> Float32:
     for k in np.argsort(-support, kind="mergesort"):
         vector[:] = centres[:, k]
         fresh = True
-        for r in range(spans(lookup, vector, np.sqrt(radius2), runs)):
+        for r in range(spans(lookup, vector, np.sqrt(reach2), runs)):
             measure(lookup.vectors, vector, runs[r, 0], runs[r, 1], work)
             for at in range(runs[r, 0], runs[r, 1]):
-                fresh &= not (keeps[lookup.names[at]] and work[at] <= radius2)
+                other = lookup.names[at]
+                if keeps[other]:
+                    outlier = support[k] * OUTWEIGHS <= support[other]
+                    fresh &= not work[at] <= (reach2 if outlier else apart2)
         if fresh:
             keeps[k] = True
             kept[:, count] = vector

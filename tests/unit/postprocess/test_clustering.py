@@ -84,6 +84,23 @@ def test_messy_maps_keep_most_of_their_partition() -> None:
     assert adjusted_rand_score(scene.labels.ravel(), labels.ravel()) >= 0.99
 
 
+def test_outliers_of_many_dimensions_open_no_instances() -> None:
+    scene = blobs(256, 10, 16, noise=0.3)
+    labels = found(scene, min_pixels=5)
+    assert labels.max() == scene.labels.max()
+    assert adjusted_rand_score(scene.labels[scene.foreground], labels[scene.foreground]) >= 0.999
+
+
+@pytest.mark.parametrize(("noise", "owner"), [(0.0, 0), (0.4, 1)])
+def test_only_where_clusters_are_loose_do_centres_reach_past_the_bandwidth(
+    noise: float, owner: int
+) -> None:
+    embedding = np.random.default_rng(12).normal(0.0, noise, (4, 60, 60)).astype(np.float32)
+    embedding[:, 30, 30] = [1.8, 0.0, 0.0, 0.0]
+    labels = cluster(embedding, np.ones((60, 60), np.bool_), bandwidth=DELTA_DIST, min_pixels=5)
+    assert labels[30, 30] == owner
+
+
 @pytest.mark.parametrize("side", [200, 511])
 def test_specks_between_the_samples_get_instances(side: int) -> None:
     labels = np.zeros((side, side), np.int32)

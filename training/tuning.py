@@ -26,6 +26,15 @@ GROUPING: Mapping[Method, tuple[str, tuple[float, ...]]] = MappingProxyType(
 )
 """The setting of each method's decoder that decides what belongs together, and what is tried."""
 
+JOIN_BELOW: tuple[float, ...] = (1.7, 2.1, 2.5)
+"""Distances of centres under which clusters may be one; zero loss keeps them 3 apart."""
+
+JOIN_BORDER: tuple[float, ...] = (0.0, 0.3)
+"""Shares of the rim that those have in common."""
+
+NARROWER: tuple[float, ...] = (1.0, 0.85)
+"""Of the bandwidth: what is joined afterwards may fall apart first."""
+
 FOREGROUND: tuple[float, ...] = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65)
 """Foreground probabilities."""
 
@@ -60,13 +69,13 @@ def tune(network: Network, dataset: Dataset, recipe: Recipe) -> Iterator[Trial]:
 
     Notes
     -----
-    First what groups pixels (`GROUPING`), then foreground threshold and smallest size together:
-    the two groups hardly depend on each other.
+    First what groups pixels (`GROUPING`), then whether close clusters are joined, then foreground
+    threshold and smallest size together: the groups hardly depend on each other.
     """
     pairs = [(sample, network.predict(sample.image)) for sample in samples(dataset)]
     best = Trial(recipe, _score(pairs, recipe))
     yield best
-    for stage in (_groupings, _masks):
+    for stage in (_groupings, _joins, _masks):
         for candidate in stage(best.recipe):
             trial = Trial(candidate, _score(pairs, candidate))
             yield trial
@@ -78,6 +87,24 @@ def tune(network: Network, dataset: Dataset, recipe: Recipe) -> Iterator[Trial]:
 def _groupings(recipe: Recipe) -> list[Recipe]:
     name, values = GROUPING[recipe.method]
     return [replace(recipe, decoder={**recipe.decoder, name: value}) for value in values]
+
+
+def _joins(recipe: Recipe) -> list[Recipe]:
+    if recipe.method != "discriminative":
+        return []
+    bandwidth = recipe.decoder["bandwidth"]
+    return [
+        replace(
+            recipe,
+            decoder={
+                **recipe.decoder,
+                "bandwidth": bandwidth * share,
+                "join_below": below,
+                "join_border": border,
+            },
+        )
+        for below, border, share in product(JOIN_BELOW, JOIN_BORDER, NARROWER)
+    ]
 
 
 def _masks(recipe: Recipe) -> list[Recipe]:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.postprocess.clustering import decode_discriminative
 from service.postprocess.joining import join
 
 HALVES = np.array([[1, 1, 2, 2, 0, 3], [0, 0, 0, 0, 0, 0]], np.int32)
@@ -56,6 +57,22 @@ def test_a_chain_of_close_centres_is_one() -> None:
 def test_pixels_without_a_label_stay_as_they_are() -> None:
     labels = np.array([[-1, 0, 1, 2]], np.int32)
     assert joined(labels, centres((0, 0), (1, 0)), 1.5, 0.0).tolist() == [[-1, 0, 1, 1]]
+
+
+def test_the_decoder_joins_before_it_drops_what_is_small() -> None:
+    embedding = np.zeros((1, 8, 16), np.float32)
+    embedding[:, :, 8:10] = 2.0  # 16 pixels, fewer than `min_pixels`
+    embedding[:, :, 13:] = 9.0
+    foreground = np.ones((8, 16), np.bool_)
+    foreground[:, 10:13] = False
+    apart, together = (
+        decode_discriminative(
+            embedding, foreground, bandwidth=1.0, min_pixels=20, join_below=below
+        ).labels
+        for below in (0.0, 2.5)
+    )
+    assert apart[0].tolist() == [1] * 8 + [0] * 5 + [2] * 3
+    assert together[0].tolist() == [1] * 10 + [0] * 3 + [2] * 3
 
 
 @given(

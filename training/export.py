@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import warnings
+from ast import literal_eval
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,7 @@ def _lean(data: bytes) -> bytes:
     """
     model = onnx.load_from_string(data)
     graph = model.graph
+    _name_slopes(graph)
     casts = []
     for tensor in list(graph.initializer):
         if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) < 2:
@@ -231,6 +233,19 @@ def _lean(data: bytes) -> bytes:
     del graph.value_info[:]
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+def _name_slopes(graph: Any) -> None:
+    """Name the slopes of PReLU as the network does; reshaped by the exporter, they lost it."""
+    names: dict[str, str] = {}
+    for node in graph.node:
+        if node.op_type == "PRelu":
+            notes = {note.key: note.value for note in node.metadata_props}
+            scopes = literal_eval(notes["pkg.torch.onnx.name_scopes"])
+            # Equal slopes, as those of a fresh network, are stored once.
+            node.input[1] = names.setdefault(node.input[1], f"{scopes[-2]}.weight")
+    for tensor in graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
 
 
 def open_session(data: bytes, *, threads: int = 1) -> Any:

@@ -107,8 +107,10 @@ def _take(
 ) -> Tensor:
     if name not in stored:
         raise WarmStartError(f"start: the model folder's network has no {name}")
-    # A slope per channel is stored as (C, 1, 1), ready to be broadcast.
-    found = stored[name].shape[:1] if len(shape) == 1 else stored[name].shape
-    if found != shape:
-        raise WarmStartError(f"start: {name} has shape {found} in the model folder, {shape} here")
-    return torch.from_numpy(stored[name].astype(np.float32).reshape(shape))
+    # A slope per channel is stored as (1, C, 1, 1), ready to be broadcast.
+    value = stored[name].reshape(-1) if len(shape) == 1 else stored[name]
+    if value.shape != shape:
+        raise WarmStartError(
+            f"start: {name} has shape {value.shape} in the model folder, {shape} here"
+        )
+    return torch.from_numpy(value.astype(np.float32))

@@ -47,10 +47,12 @@ def served(network: nn.Module, method: str) -> ServedNetwork:
         Decides the outputs.
     """
     frozen = _fold(copy.deepcopy(network).eval())
-    for parameter in frozen.parameters():
-        parameter.requires_grad = False
-        if parameter.dim() > 1:
-            parameter.copy_(parameter.half().float())
+    for module in frozen.modules():
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad = False
+            # Slopes become maps of one pixel in the exported network.
+            if parameter.dim() > 1 or isinstance(module, nn.PReLU):
+                parameter.copy_(parameter.half().float())
     names = tuple(spec.name for spec in signature.OUTPUTS[method])
     return ServedNetwork(frozen, names).eval()
 

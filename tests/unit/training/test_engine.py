@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,11 +16,14 @@ import torch
 from torch import Tensor
 
 from tests.unit.training.conftest import TINY, Recorder
+from tests.unit.training.test_warm_start import resnet_weights, write_folder
 from training import checkpoint, engine
 from training.checkpoint import Checkpoint, CheckpointError
 from training.config.experiment import Config
 from training.config.model import ModelConfig
 from training.data.synthetic import NucleiDataset
+from training.models.build import build_model
+from training.models.serving import served
 
 
 def with_optim(config: Config, **settings: Any) -> Config:
@@ -245,6 +249,34 @@ def test_a_run_of_another_network_is_not_continued(
     other = replace(tiny, model=replace(tiny.model, **change))
     with pytest.raises(CheckpointError, match=words):
         engine.train(other, train_set, val_set, tmp_path, Recorder())
+
+
+def test_a_run_begins_with_known_weights_and_goes_on_without_them(
+    tiny: Config, train_set: NucleiDataset, val_set: NucleiDataset, tmp_path: Path
+) -> None:
+    known = build_model(replace(tiny, seed=9))
+    folder = write_folder(known, tmp_path / "model")
+    config = with_optim(replace(tiny, start=str(folder)), learning_rate=0.0, steps=1)
+    state = engine.train(config, train_set, val_set, tmp_path / "run", Recorder())
+    expected = served(known, "discriminative").network.state_dict()["up.0.1.0.weight"]
+    for weights in (state.model, state.average):
+        assert torch.equal(weights["up.0.1.0.weight"], expected)
+    shutil.rmtree(folder)
+    config = with_optim(config, steps=2)
+    assert engine.train(config, train_set, val_set, tmp_path / "run", Recorder()).step == 2
+
+
+def test_a_run_can_begin_with_the_encoder_of_a_file(
+    tiny: Config, train_set: NucleiDataset, val_set: NucleiDataset, tmp_path: Path
+) -> None:
+    weights = resnet_weights((4, 8), (1, 1))
+    torch.save(weights, tmp_path / "resnet.pth")
+    model = ModelConfig(network="fpn", widths=(4, 8), blocks=(1, 1))
+    config = replace(tiny, start=str(tmp_path / "resnet.pth"), model=model)
+    config = with_optim(config, learning_rate=0.0, steps=1)
+    state = engine.train(config, train_set, val_set, tmp_path / "run", Recorder())
+    found = state.average["encoder.levels.1.0.first.0.weight"]
+    assert torch.equal(found, weights["layer2.0.conv1.weight"])
 
 
 def test_a_run_can_be_given_more_steps(

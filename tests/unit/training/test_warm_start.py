@@ -24,10 +24,10 @@ def write_folder(model: nn.Module, folder: Path) -> Path:
     tensors = []
     for name, value in served(model, "discriminative").state_dict().items():
         array = value.numpy()
+        if ".slope" in name or "_slope" in name:
+            array = array.reshape(1, -1, 1, 1)
         if array.ndim > 1:
             tensors.append(numpy_helper.from_array(array.astype("float16"), f"{name}_half"))
-        elif ".slope" in name:
-            tensors.append(numpy_helper.from_array(array.reshape(-1, 1, 1), name))
         else:
             tensors.append(numpy_helper.from_array(array, name))
     graph = helper.make_graph([], "network", [], [], initializer=tensors)

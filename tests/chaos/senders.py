@@ -9,21 +9,31 @@ import time
 
 from tests.bombs import refused
 from tests.chaos.ground import IMAGE, Row, answered, gateway, gauge, segment
+from tests.chaos.jobs import archive
 from tests.chaos.wire import GONE, Outcome, Target, gather_limited, hang_up, head
 
 
 async def disconnects(clients: int) -> list[Row]:
-    """Hang up in the headers, in the body, in the queue and at work."""
+    """Hang up in the headers, in the body, in the queue, at work, and while answers come."""
     choose = random.Random(0)  # noqa: S311 - the same every time
     with gateway() as live:
         target = Target.at(live.address)
         await segment(target)
-        whole = head("POST", "/segment", len(IMAGE)) + IMAGE
+        several = archive(3)
+        requests = [
+            head("POST", "/segment", len(IMAGE)) + IMAGE,
+            head("POST", "/segment/batch", len(several), "application/zip") + several,
+        ]
 
         async def leave() -> Outcome:
-            _, writer = await target.connect()
-            writer.write(whole[: choose.choice([30, 150, len(whole) // 2, len(whole)])])
-            await asyncio.sleep(choose.choice([0.0, 0.02, 0.2]))
+            reader, writer = await target.connect()
+            whole = choose.choice(requests)
+            sent = choose.choice([30, 150, len(whole) // 2, len(whole)])
+            writer.write(whole[:sent])
+            if sent == len(whole) and choose.random() < 0.3:
+                await reader.read(100)
+            else:
+                await asyncio.sleep(choose.choice([0.0, 0.02, 0.2]))
             await hang_up(writer)
             return Outcome(GONE, 0, {}, b"")
 

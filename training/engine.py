@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -130,19 +131,20 @@ def _step(
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     run.optimizer.zero_grad(set_to_none=True)
-    sums: dict[str, Tensor] = {}
+    batches: list[tuple[Tensor, Targets]] = []
+    parts: list[dict[str, Tensor]] = []
     for part in range(optim.accumulate):
-        last = part == optim.accumulate - 1
-        with run.ranks.exchanging(network, when=last):
-            terms = _losses(run, network, *next(supply), part)
+        batches.append(next(supply))
+        with run.ranks.exchanging(network, when=part == optim.accumulate - 1):
+            terms = _losses(run, network, *batches[-1], part)
             torch.autograd.backward([terms["total"] / optim.accumulate])
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + value.detach() / optim.accumulate
+        parts.append({name: value.detach() for name, value in terms.items()})
+    means = _means(parts, run.ranks)
+    if not math.isfinite(means["total"]):
+        raise NotFinite(_save_batch(run, batches, parts))
     nn.utils.clip_grad_norm_(run.model.parameters(), optim.clip)
     run.optimizer.step()
-    # One transfer for all terms: every one of them would make a GPU wait.
-    values = torch.stack(list(sums.values())).tolist()
-    return dict(zip(sums, values, strict=True)) | {"rate": rate}
+    return means | {"rate": rate}
 
 
 def _losses(
@@ -156,15 +158,30 @@ def _losses(
     generator = torch.Generator().manual_seed(config.seed + number)
     with torch.autocast(ranks.device.type, torch.bfloat16, enabled=config.optim.bfloat16):
         outputs = network(images)
-    terms = losses(outputs, targets, config.loss, generator)
-    if not torch.isfinite(ranks.mean(terms["total"])):
-        name = "not-finite.pt" if ranks.is_first else f"not-finite-{ranks.rank}.pt"
-        content = {"images": images, "labels": targets.labels, "step": run.state.step}
-        torch.save(content, run.folder / name)
-        raise NotFinite(
-            f"step {run.state.step}: the loss is not finite; the batch is in {run.folder / name}"
-        )
-    return terms
+    return losses(outputs, targets, config.loss, generator)
+
+
+def _means(parts: Sequence[Mapping[str, Tensor]], ranks: Ranks) -> dict[str, float]:
+    """Average the terms over the batches of a step, and the total over the processes, too."""
+    sums: dict[str, Tensor] = {}
+    for terms in parts:
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0.0) + value / len(parts)
+    sums["total"] = ranks.mean(sums["total"])
+    # One transfer for all: every one of them would make a GPU wait.
+    return dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
+
+
+def _save_batch(
+    run: Run, batches: Sequence[tuple[Tensor, Targets]], parts: Sequence[Mapping[str, Tensor]]
+) -> str:
+    """Save the batch whose loss is not finite, and say where it is."""
+    bad = [index for index, terms in enumerate(parts) if not torch.isfinite(terms["total"])]
+    images, targets = batches[bad[0] if bad else -1]
+    name = "not-finite.pt" if run.ranks.is_first else f"not-finite-{run.ranks.rank}.pt"
+    content = {"images": images, "labels": targets.labels, "step": run.state.step}
+    torch.save(content, run.folder / name)
+    return f"step {run.state.step}: the loss is not finite; the batch is in {run.folder / name}"
 
 
 @torch.no_grad()

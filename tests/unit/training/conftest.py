@@ -24,6 +24,7 @@ class Recorder:
     """Remembers what a run reported."""
 
     totals: list[float] = field(default_factory=list)
+    masks: list[float] = field(default_factory=list)
     fractions: list[float] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)
@@ -31,6 +32,7 @@ class Recorder:
     def on_step(self, state: Checkpoint, fraction: float, terms: Any) -> None:
         """Remember the loss."""
         self.totals.append(terms["total"])
+        self.masks.append(terms["foreground/total"])
         self.fractions.append(fraction)
 
     def on_validation(self, state: Checkpoint, score: Score, *, best: bool) -> None:

@@ -18,5 +18,10 @@ if __name__ == "__main__":
         state = engine.train(
             TINY, drawn(8, seed=0), drawn(2, seed=1), out / "run", recorder, ranks=ranks
         )
-    saw = {"weights": state.model, "totals": recorder.totals, "validations": len(recorder.scores)}
+    saw = {
+        "masks": recorder.masks,
+        "weights": state.model,
+        "totals": recorder.totals,
+        "validations": len(recorder.scores),
+    }
     torch.save({**saw, "best": state.best, "step": state.step}, out / f"{ranks.rank}.pt")

@@ -287,9 +287,10 @@ class Segmenter:
 
 def to_prediction(tensors: Mapping[str, npt.NDArray[Any]], *, index: int) -> Prediction:
     """Take one image out of a batch of network outputs, without a copy."""
-    own = (signature.EMBEDDING, signature.FOREGROUND)
+    parts = {name: array[index] for name, array in tensors.items()}
+    nothing = np.empty((0, 0, 0), np.float16)  # of a model that clusters on the server
     return Prediction(
-        embedding=tensors[signature.EMBEDDING][index],
-        foreground_logits=tensors[signature.FOREGROUND][index],
-        extras={name: array[index] for name, array in tensors.items() if name not in own},
+        embedding=parts.pop(signature.EMBEDDING, nothing),
+        foreground_logits=parts.pop(signature.FOREGROUND, nothing),
+        extras=parts,
     )

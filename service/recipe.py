@@ -57,6 +57,8 @@ class Recipe:
     embedding_scale : tuple of float
         Of a network that sends its embedding as bytes: what one step is, per dimension
         (`service.postprocess.quantised`); empty: it sends half precision.
+    clustered : bool
+        Whether the server clusters as well, and sends labels in place of embeddings.
     foreground_threshold : float
         Probability above which a pixel is foreground, in (0, 1).
     decoder : mapping of str to float
@@ -74,6 +76,7 @@ class Recipe:
     stride: int = 1
     size_buckets: tuple[int, ...] = ()
     embedding_scale: tuple[float, ...] = ()
+    clustered: bool = False
     foreground_threshold: float = 0.5
     decoder: Mapping[str, float] = field(default_factory=dict)
     network_sha256: str = ""
@@ -114,7 +117,9 @@ class Recipe:
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """The network's outputs."""
+        """The model's outputs."""
+        if self.clustered:
+            return signature.CLUSTERED
         specs = signature.OUTPUTS[self.method]
         if not self.embedding_scale:
             return specs

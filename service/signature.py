@@ -25,6 +25,15 @@ SEEDINESS: Final = "seediness"
 SIGMA: Final = "sigma"
 """(N, 1 or 2, h, w) float16: `spatial`: log-bandwidth maps."""
 
+LABELS: Final = "labels"
+"""(N, H, W) uint16: 0 background, else the number of an instance; of a server that clusters."""
+
+SCORES: Final = "scores"
+"""(N, K) float32: of the instances 1..K."""
+
+CLASSES: Final = "classes"
+"""(N, K) uint8: index of each instance's class in the recipe."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
@@ -64,3 +73,10 @@ OUTPUTS: Final[dict[str, tuple[TensorSpec, ...]]] = {
     ),
 }
 """Outputs by method. `associative` carries its tags, `spatial` its offsets, as the embedding."""
+
+CLUSTERED: Final = (
+    TensorSpec(LABELS, "UINT16", 3),
+    TensorSpec(SCORES, "FP32", 2),
+    TensorSpec(CLASSES, "UINT8", 2),
+)
+"""Outputs of a model that clusters on the server, whatever its method."""

@@ -50,6 +50,11 @@ def check_model(folder: Path) -> list[str]:
         config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
     except text_format.ParseError as error:
         return [f"config.pbtxt is no model configuration: {error}"]
+    if config.platform == "ensemble":
+        return list(_step_problems(folder, config))
+    if config.backend == "python" and PARAMETER not in config.parameters:
+        found = (folder / "1" / "model.py").is_file()
+        return [] if found else ["1/model.py is missing"]
     if PARAMETER not in config.parameters:
         return [f"config.pbtxt has no parameter {PARAMETER!r}: the gateway leaves the model out"]
     try:
@@ -61,6 +66,14 @@ def check_model(folder: Path) -> list[str]:
         *_network_problems(folder, config, recipe),
         *_golden_problems(folder, recipe),
     ]
+
+
+def _step_problems(folder: Path, config: Any) -> Iterator[str]:
+    for step in config.ensemble_scheduling.step:
+        if not (folder.parent / step.model_name / "config.pbtxt").is_file():
+            yield f"its step {step.model_name!r} is no model of this repository"
+    if not (folder / "1").is_dir():
+        yield "the folder of its version, 1/, is missing"
 
 
 def _config_problems(config: Any, recipe: Recipe, name: str) -> Iterator[str]:
@@ -77,10 +90,10 @@ def _config_problems(config: Any, recipe: Recipe, name: str) -> Iterator[str]:
     for output, size in promised.items():
         if sizes.get(output, size) != size:
             yield f"config.pbtxt: {output} has {sizes[output]} maps, the recipe says {size}"
-    yield from _policy_problems(config)
+    yield from _policy_problems(config, recipe)
 
 
-def _policy_problems(config: Any) -> Iterator[str]:
+def _policy_problems(config: Any, recipe: Recipe) -> Iterator[str]:
     kinds = {group.kind for group in config.instance_group}
     if model_config_pb2.ModelInstanceGroup.KIND_GPU in kinds:
         yield "an instance group is KIND_GPU: without a GPU the server would not start"
@@ -91,6 +104,9 @@ def _policy_problems(config: Any) -> Iterator[str]:
         yield "default_timeout_microseconds is 0: Triton then ignores a request's own timeout"
     if not config.model_warmup:
         yield "no model_warmup: the first requests would pay for it"
+    warm = {side for entry in config.model_warmup for side in entry.inputs[signature.IMAGE].dims}
+    for side in sorted(set(recipe.size_buckets) - warm):
+        yield f"the bucket of {side} pixels is not warmed up"
 
 
 def _declared(config: Any, recipe: Recipe) -> dict[str, tuple[str, int]]:

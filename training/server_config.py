@@ -64,7 +64,7 @@ def write_config(name: str, recipe: Recipe, channels: Mapping[str, int]) -> str:
     config.instance_group.add(kind=model_config_pb2.ModelInstanceGroup.KIND_AUTO, count=1)
     # The version before the newest stays: calls on their way to it are answered after a reload.
     config.version_policy.latest.num_versions = 2
-    _add_queue(config.dynamic_batching)
+    add_queue(config.dynamic_batching)
     # Where any size may come, a new one costs a CPU nothing: a small image loads the code, one as
     # large as a tile takes the memory.
     if recipe.size_buckets:
@@ -148,7 +148,8 @@ def _plain_sides(recipe: Recipe) -> list[int]:
     return [max(side // multiple, 1) * multiple for side in (_PLAIN_SIDE, TILE_PX)]
 
 
-def _add_queue(batching: Any) -> None:
+def add_queue(batching: Any) -> None:
+    """Say how requests wait: what somebody waits for first, and never without a bound."""
     # What waits already is joined when its shape is the same; no preferred size and no delay, with
     # which a lone request would wait for company that may never come.
     batching.priority_levels = len(Priority)

@@ -178,6 +178,12 @@ def _seen_whole(result: Result) -> Prediction:
             "has an embedding of its own; this format needs an image that fits into one tile",
             parameter="format",
         )
+    if result.model.recipe.clustered:
+        raise BadParameter(
+            "the inference server clusters for this model and sends no embedding: this format "
+            "needs the model whose network it is",
+            parameter="format",
+        )
     return result.prediction
 
 

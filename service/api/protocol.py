@@ -94,6 +94,10 @@ def _outputs(model: Model) -> list[dict[str, Any]]:
     recipe = model.recipe
     own = {signature.EMBEDDING: recipe.embedding_size, signature.FOREGROUND: len(recipe.classes)}
     return [
-        {"name": spec.name, "datatype": spec.dtype, "shape": [-1, own.get(spec.name, -1), -1, -1]}
+        {
+            "name": spec.name,
+            "datatype": spec.dtype,
+            "shape": [-1, own.get(spec.name, -1), *[-1] * (spec.rank - 2)],
+        }
         for spec in recipe.outputs
     ]

@@ -183,7 +183,7 @@ class EmbeddedBackend:
         folders = sorted(path.parent for path in self._repository.glob("*/config.pbtxt"))
         if not folders:
             raise ArtefactError(f"model repository {self._repository} holds no model folder")
-        return {folder.name: self._load_model(folder) for folder in folders}
+        return {folder.name: self._load_model(folder) for folder in folders if _is_network(folder)}
 
     def _load_model(self, folder: Path) -> dict[str, _Loaded]:
         config = parse_config((folder / "config.pbtxt").read_text(encoding="utf-8"))
@@ -228,6 +228,12 @@ class EmbeddedBackend:
         if missing:
             raise ArtefactError(f"model {model.name}: the network has no {', '.join(missing)}")
         return _Loaded(model, session, outputs)
+
+
+def _is_network(folder: Path) -> bool:
+    """Return whether a model is a network; ensembles and Python code only a server runs."""
+    config = parse_config((folder / "config.pbtxt").read_text(encoding="utf-8"))
+    return config.platform != "ensemble" and config.backend != "python"
 
 
 def _run(

@@ -17,6 +17,7 @@ DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "FP32": np.dtype(np.float32),
     "UINT8": np.dtype(np.uint8),
     "INT8": np.dtype(np.int8),
+    "UINT16": np.dtype(np.uint16),
 }
 """NumPy's types by Triton's names, as far as `service.signature` speaks of them."""
 
@@ -35,9 +36,13 @@ def output_shape(
     images_shape : tuple of int
         ``(N, H, W, 3)``.
     stride : int
-        Input pixels per embedding pixel; the foreground has the size of the image.
+        Input pixels per embedding pixel; foreground and labels have the size of the image.
     """
     batch, height, width, _ = images_shape
+    if name in (signature.SCORES, signature.CLASSES):
+        return (batch, channels)
+    if name == signature.LABELS:
+        return (batch, height, width)
     if name == signature.FOREGROUND:
         return (batch, channels, height, width)
     return (batch, channels, height // stride, width // stride)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from service import signature
 from service.domain import Instance, Prediction, Segmentation
-from service.errors import BackendFailed
+from service.errors import BackendFailed, BadParameter
 from service.masks.rle import describe_labels
 from service.postprocess.associative import decode_associative
 from service.postprocess.clustering import decode_discriminative
@@ -126,6 +126,8 @@ def label(
     options: ExtractOptions = DEFAULT_OPTIONS,
 ) -> Labelled:
     """Decode and score, class by class; parameters and errors as for `extract`."""
+    if recipe.clustered:
+        return _as_the_server_found(prediction, recipe, size, options)
     height, width = size
     logits = prediction.foreground_logits[:, :height, :width]
     if logits.shape != (len(recipe.classes), height, width):
@@ -195,6 +197,33 @@ def rank(found: Labelled, recipe: Recipe, options: ExtractOptions) -> Segmentati
         )
     )
     return Segmentation(labels, instances)
+
+
+def _as_the_server_found(
+    prediction: Prediction, recipe: Recipe, size: tuple[int, int], options: ExtractOptions
+) -> Labelled:
+    """Crop and filter what a server that clusters has found."""
+    for name in ("bandwidth", "foreground_threshold"):
+        if getattr(options, name) is not None:
+            raise BadParameter(
+                f"the instances of this model are found on the inference server: {name} is its own",
+                parameter=name,
+            )
+    parts = (prediction.extras[name] for name in (signature.LABELS, signature.SCORES))
+    labels, scores = (np.asarray(part) for part in parts)
+    labels = labels[: size[0], : size[1]].astype(np.int32)
+    classes = prediction.extras[signature.CLASSES].astype(np.int64)
+    if labels.shape != size or labels.max(initial=0) > scores.size:
+        raise BackendFailed(f"the labels {labels.shape} do not cover the image, or have no score")
+    areas = np.bincount(labels.ravel(), minlength=scores.size + 1)[1:]
+    keep = areas >= max(options.min_area or 1, 1)
+    if options.class_ids is not None:
+        ids = np.array([category.id for category in recipe.classes])
+        keep &= np.isin(ids[classes], list(options.class_ids))
+    names = np.zeros(scores.size + 1, np.int32)
+    names[1:][keep] = np.arange(1, np.count_nonzero(keep) + 1, dtype=np.int32)
+    rename(labels, names)
+    return Labelled(labels, scores[keep].astype(np.float64), classes[keep])
 
 
 def _decode(

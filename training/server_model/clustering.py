@@ -1,0 +1,309 @@
+"""The gateway's clustering in PyTorch, for a server that is far away: labels are fewer bytes.
+
+The same steps as `service.postprocess.clustering`: leaders on a lattice of pixels, mean shift,
+nearest centre, and a second look for what the lattice has missed. Sums run in another order, so a
+pixel as near to one centre as to another may differ.
+
+Axes: N batch, C classes, E embedding, H W image, P pixels, S samples, K centres or instances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isqrt, log
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from training.server_model.joining import join
+
+# As in the gateway, which says why (`service.postprocess`); a test compares them.
+ROUNDS: Final = 10
+REACH: Final = 1.5
+LOOSE: Final = 0.01
+APART: Final = 0.75
+OUTWEIGHS: Final = 16
+MOST_CENTRES: Final = 4096
+"""More than this is what an untrained network gives, and nobody waits for."""
+
+_CHUNK: Final = 16_384
+_ZERO_BYTE: Final = 128
+
+
+def instances(
+    embedding: Tensor, foreground: Tensor, recipe: Mapping[str, Any]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the instances of a batch.
+
+    Parameters
+    ----------
+    embedding : (N, E, h, w) float16, float32 or uint8
+        As the network sends it.
+    foreground : (N, C, H, W) float16 or float32
+        Logits per class.
+    recipe : mapping
+        As it stands in the model's configuration.
+
+    Returns
+    -------
+    labels : (N, H, W) uint16
+        0 background, else 1..K of the image.
+    scores : (N, K) float32
+        Of every instance; 0 beyond the last of an image.
+    classes : (N, K) uint8
+        Index of its class.
+    """
+    vectors = _dequantised(embedding, recipe["embedding_scale"])
+    found = [_one(v, logits.float(), recipe) for v, logits in zip(vectors, foreground, strict=True)]
+    most = max(scores.numel() for _, scores, _ in found)
+    size = (len(found), most)
+    all_scores = foreground.new_zeros(size, dtype=torch.float32)
+    all_classes = foreground.new_zeros(size, dtype=torch.uint8)
+    for i, (_, scores, classes) in enumerate(found):
+        all_scores[i, : scores.numel()] = scores
+        all_classes[i, : classes.numel()] = classes
+    # PyTorch has uint16 for little more than holding it; int16 has the same bits.
+    labels = torch.stack([labels for labels, _, _ in found]).to(torch.int16).view(torch.uint16)
+    return labels, all_scores, all_classes
+
+
+def cluster(
+    embedding: Tensor,
+    foreground: Tensor,
+    *,
+    bandwidth: float = 1.5,
+    min_pixels: float = 1,
+    join_below: float = 0.0,
+    join_border: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Group the foreground pixels of one class.
+
+    Parameters
+    ----------
+    embedding : (E, H, W) float32
+        Pixel vectors.
+    foreground : (H, W) bool
+        Pixels to group; those whose vector is not finite count as background.
+    bandwidth : float
+        Radius of the flat mean-shift kernel.
+    min_pixels : float
+        Smallest instance to keep.
+    join_below, join_border : float
+        Clusters whose centres are nearer than that and which share that part of the shorter rim
+        are one; 0 joins none.
+
+    Returns
+    -------
+    labels : (H, W) int64
+        0 background, else 1..K.
+    confidence : (K,) float32
+        Mean of ``exp(-(d / bandwidth)^2)`` over each instance.
+    """
+    radius2 = bandwidth**2
+    mask = foreground & embedding.isfinite().all(dim=0)
+    labels = torch.zeros(mask.shape, dtype=torch.int64, device=mask.device)
+    vectors = embedding[:, mask].T.contiguous()
+    centres, reach2 = _centres(embedding, mask, radius2)
+    owners, d2 = _nearest(vectors, centres)
+    strays = d2 >= reach2
+    if bool(strays.any()):
+        centres = torch.cat((centres, _missed(embedding, mask, strays, radius2, min_pixels)))
+        owners, d2 = _nearest(vectors, centres)
+        strays = d2 >= reach2
+    if join_below > 0.0:
+        owners = join(owners, strays, mask, centres, below=join_below, border=join_border)
+    keep = torch.bincount(owners[~strays], minlength=len(centres)) >= max(min_pixels, 1)
+    if bool(strays.any()) or not bool(keep.all()):
+        loose = strays | ~torch.cat((keep, keep.new_zeros(1)))[owners]
+        nearest, d2[loose] = _nearest(vectors[loose], centres[keep])
+        names = torch.cat((keep.nonzero()[:, 0], owners.new_tensor([-1])))
+        within = d2[loose] < reach2
+        owners[loose] = names[torch.where(within, nearest, len(names) - 1)]
+    areas = torch.bincount(owners[owners >= 0], minlength=len(centres))
+    kept = areas >= max(min_pixels, 1)
+    names = torch.cumsum(kept, 0) * kept
+    taken = owners >= 0
+    numbers = torch.zeros_like(owners)
+    numbers[taken] = names[owners[taken]]
+    labels[mask] = numbers
+    return labels, _mean(torch.exp(-d2 / radius2), numbers, int(kept.sum()))
+
+
+def _one(
+    vectors: Tensor, logits: Tensor, recipe: Mapping[str, Any]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return labels, scores and classes of one image."""
+    stride, threshold = recipe["stride"], recipe["foreground_threshold"]
+    if stride > 1:
+        vectors = vectors.repeat_interleave(stride, 1).repeat_interleave(stride, 2)
+    above = logits > log(threshold / (1.0 - threshold))
+    best = logits.nan_to_num(nan=-torch.inf).argmax(dim=0)
+    labels = torch.zeros(logits.shape[1:], dtype=torch.int64, device=logits.device)
+    scores, classes = [logits.new_zeros(0)], [logits.new_zeros(0, dtype=torch.uint8)]
+    count = 0
+    for c in range(len(logits)):
+        own, confidence = cluster(vectors, above[c] & (best == c), **recipe["decoder"])
+        inside = own > 0
+        probability = _mean(logits[c][inside].sigmoid(), own[inside], confidence.numel())
+        labels[inside] = own[inside] + count
+        scores.append(confidence * probability)
+        classes.append(torch.full_like(confidence, c, dtype=torch.uint8))
+        count += confidence.numel()
+    return labels, torch.cat(scores), torch.cat(classes)
+
+
+def _dequantised(embedding: Tensor, scale: list[float]) -> Tensor:
+    if not scale:
+        return embedding.float()
+    steps = torch.tensor(scale, device=embedding.device)[None, :, None, None]
+    return (embedding.float() - _ZERO_BYTE) * steps
+
+
+def _centres(embedding: Tensor, mask: Tensor, radius2: float) -> tuple[Tensor, float]:
+    """Return where mean shift on a lattice of pixels rests, (K, E), and how far centres reach."""
+    step = min(6, max(1, isqrt(mask.numel() // 4096)))
+    rows, columns = -(-mask.shape[0] // step), -(-mask.shape[1] // step)
+    y = torch.arange(rows, device=mask.device)[:, None] * step
+    # Every other row is shifted by half a step.
+    shift = step // 2 * (torch.arange(rows, device=mask.device)[:, None] % 2)
+    x = torch.arange(columns, device=mask.device)[None] * step + shift
+    inside = x < mask.shape[1]
+    grid = mask[y, x.clamp(max=mask.shape[1] - 1)] & inside
+    y, x = y.expand_as(x)[grid], x[grid]
+    samples = embedding[:, y, x].T.contiguous()
+    centres, _ = _leaders(samples, grid, radius2)
+    support, core = samples.new_zeros(2, len(centres))
+    moving = torch.ones(len(centres), dtype=torch.bool, device=mask.device)
+    for _ in range(ROUNDS):
+        if not bool(moving.any()):
+            break
+        support[moving], core[moving], mean = _ball(centres[moving], samples, radius2)
+        rests = ((mean - centres[moving]) ** 2).sum(dim=1) <= radius2 * 1e-4
+        centres[moving] = mean
+        moving[moving.clone()] = ~rests
+    loose = float(core.sum()) < (1.0 - LOOSE) * float(support.sum())
+    reach2 = radius2 * (REACH**2 if loose else 1.0)
+    return _merged(centres, support, radius2 * APART**2, reach2), reach2
+
+
+def _ball(centres: Tensor, samples: Tensor, radius2: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return how many samples lie around each centre, how many near to it, and their mean."""
+    numbers, cores, means = [], [], []
+    for part in centres.split(_CHUNK // 32):
+        d2 = _distance2(part, samples)
+        inside = (d2 < radius2).to(samples.dtype)
+        number = inside.sum(dim=1)
+        numbers.append(number)
+        cores.append((d2 <= 0.25 * radius2).sum(dim=1).to(samples.dtype))
+        means.append(torch.where(number[:, None] > 0, inside @ samples / number[:, None], part))
+    return torch.cat(numbers), torch.cat(cores), torch.cat(means)
+
+
+def _leaders(samples: Tensor, grid: Tensor, radius2: float) -> tuple[Tensor, Tensor]:
+    """Gather samples in raster order around means that move, as the gateway does.
+
+    One after the other, so on the CPU: a GPU would wait for itself at every sample.
+
+    Parameters
+    ----------
+    samples : (S, E) float32
+        In raster order.
+    grid : (rows, columns) bool
+        Where they are.
+    radius2 : float
+        A sample farther than this from every mean begins a new one.
+
+    Returns
+    -------
+    means : (K, E) float32
+    members : (K,) int64
+    """
+    vectors = samples.cpu().numpy()
+    owners = np.full((grid.shape[0] + 1, grid.shape[1] + 2), -1, np.int64)  # with a margin
+    means = np.empty((MOST_CENTRES, samples.shape[1]), np.float32)
+    members = np.zeros(MOST_CENTRES, np.int64)
+    count = 0
+    for vector, (j, i) in zip(vectors, grid.nonzero().tolist(), strict=True):
+        owner = -1
+        for near in (owners[j + 1, i], owners[j, i], owners[j, i + 1], owners[j, i + 2]):
+            if near >= 0 and _gap2(means[near], vector) < radius2:
+                owner = int(near)
+                break
+        if owner < 0 and count:
+            gaps2 = ((means[:count] - vector) ** 2).sum(axis=1)
+            nearest = int(gaps2.argmin())
+            owner = nearest if gaps2[nearest] < radius2 else -1
+        if owner < 0:
+            if count == MOST_CENTRES:
+                continue
+            owner, means[count], count = count, vector, count + 1
+        owners[j + 1, i + 1] = owner
+        members[owner] += 1
+        means[owner] += (vector - means[owner]) * np.float32(1.0 / members[owner])
+    device = samples.device
+    return torch.from_numpy(means[:count]).to(device), torch.from_numpy(members[:count]).to(device)
+
+
+def _gap2(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
+    gap = first - second
+    return float(gap @ gap)
+
+
+def _merged(centres: Tensor, support: Tensor, apart2: float, reach2: float) -> Tensor:
+    """Keep the centres that no better supported one is near to, best first."""
+    order = torch.argsort(support, descending=True, stable=True)
+    centres, support = centres[order], support[order]
+    outlier = support[:, None] * OUTWEIGHS <= support[None]
+    d2 = _distance2(centres, centres)
+    near = ((d2 <= apart2) | (outlier & (d2 <= reach2))).cpu()
+    kept: list[int] = []
+    for k in range(len(centres)):
+        if not near[k, kept].any():
+            kept.append(k)
+    return centres[kept]
+
+
+def _missed(
+    embedding: Tensor, mask: Tensor, strays: Tensor, radius2: float, min_pixels: float
+) -> Tensor:
+    """Return centres of instances that the lattice has missed: strays with like neighbours."""
+    lost = torch.zeros_like(mask)
+    lost[mask] = strays
+    together = torch.zeros_like(mask)
+    for axis in (0, 1):
+        span = mask.shape[axis] - 1
+        pair = lost.narrow(axis, 0, span) & lost.narrow(axis, 1, span)
+        gap = embedding.narrow(axis + 1, 0, span) - embedding.narrow(axis + 1, 1, span)
+        pair &= (gap**2).sum(dim=0) <= radius2
+        together.narrow(axis, 0, span).logical_or_(pair)
+        together.narrow(axis, 1, span).logical_or_(pair)
+    means, members = _leaders(embedding[:, together].T.contiguous(), together, radius2)
+    return means[members >= max(min_pixels, 1)]
+
+
+def _nearest(vectors: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the nearest centre of every vector and the square of the way there."""
+    if not len(centres):
+        nowhere = vectors.new_full((len(vectors),), torch.inf)
+        return torch.zeros_like(nowhere, dtype=torch.int64), nowhere
+    parts = [_distance2(part, centres).min(dim=1) for part in vectors.split(_CHUNK)]
+    if not parts:
+        return torch.zeros(0, dtype=torch.int64, device=vectors.device), vectors.new_zeros(0)
+    return torch.cat([part.indices for part in parts]), torch.cat([part.values for part in parts])
+
+
+def _distance2(first: Tensor, second: Tensor) -> Tensor:
+    # Not by way of a matrix product, which loses the small differences of large numbers.
+    mode = "donot_use_mm_for_euclid_dist"
+    return torch.cdist(first, second, compute_mode=mode) ** 2
+
+
+def _mean(values: Tensor, numbers: Tensor, count: int) -> Tensor:
+    """Return the mean of `values` over each number 1..count, in double precision."""
+    sums = torch.zeros(count + 1, dtype=torch.float64, device=values.device)
+    sums.scatter_add_(0, numbers, torch.where(numbers > 0, values, 0.0).double())
+    areas = torch.bincount(numbers, minlength=count + 1).clamp(min=1)
+    return (sums / areas)[1:].float()

@@ -1,0 +1,43 @@
+"""Triton's python backend around `clustering`: embedding and foreground in, label map out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import triton_python_backend_utils as pb_utils  # exists only inside Triton
+
+from training.server_model.clustering import instances  # beside this file in a model folder
+
+OUTPUTS = ("labels", "scores", "classes")
+
+
+class TritonPythonModel:
+    """One instance of the model."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Read the recipe that the configuration carries."""
+        parameters = json.loads(args["model_config"])["parameters"]
+        self.recipe = json.loads(parameters["recipe"]["string_value"])
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """Cluster each request's images, on the device where their tensors are."""
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request: Any) -> Any:
+        """Cluster the images of one request; a failure is its answer alone."""
+        try:
+            embedding, foreground = (
+                torch.from_dlpack(pb_utils.get_input_tensor_by_name(request, name).to_dlpack())
+                for name in ("embedding", "foreground")
+            )
+            with torch.inference_mode():
+                found = instances(embedding, foreground, self.recipe)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the request must hear of it
+            return pb_utils.InferenceResponse([], pb_utils.TritonError(f"clustering: {error}"))
+        return pb_utils.InferenceResponse(
+            [
+                pb_utils.Tensor.from_dlpack(name, tensor.contiguous())
+                for name, tensor in zip(OUTPUTS, found, strict=True)
+            ]
+        )

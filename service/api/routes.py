@@ -26,7 +26,7 @@ from service.api.state import GatewayOf, client_of, intake_of
 from service.domain import Deadline
 from service.errors import BadParameter, DeadlineExceeded
 from service.gateway import Gateway
-from service.pipeline import Reply, Seen
+from service.pipeline import Reply, Result, Seen
 
 router = APIRouter(tags=["segment"])
 
@@ -95,19 +95,10 @@ async def segment(
         job = await submit_job(request, query, gateway, client_of(request), idempotency_key)
         request.state.headers["Preference-Applied"] = "respond-async"
         return JSONResponse(job.model_dump(mode="json"), status_code=202)
-    try:
-        writer = WRITERS[choose_format(query.format, request.headers.get("accept", ""))]
-        deadline = deadline_of(query, timeout_s, gateway)
-        reply = await _segment(request, query, gateway, deadline, writer)
-    except DeadlineExceeded as error:
-        gateway.metrics.deadline_exceeded.labels(error.stage).inc()
-        raise
-    request.state.log |= {
-        "model": reply.result.model.name,
-        "version": reply.result.model.version,
-        "image": f"{reply.result.image.width}x{reply.result.image.height}",
-        "instances": len(reply.result.segmentation.instances),
-    }
+    writer = WRITERS[choose_format(query.format, request.headers.get("accept", ""))]
+    deadline = deadline_of(query, timeout_s, gateway)
+    reply = await _segment(request, query, gateway, deadline, writer)
+    request.state.log |= _facts(reply.result)
     spent = timings_ms(reply.timings)
     headers = {"Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in spent.items())}
     embedding = query.embedding
@@ -129,10 +120,25 @@ async def _segment(
         deadline=deadline,
         headers=request.state.trace.outgoing(),
     )
-    with gateway.segmenter.gate.body() as arrived:
-        source = await _source(request, query, gateway, deadline, arrived)
-        request.state.clock = job.clock
-        return await while_connected(request, gateway.segmenter.segment(source, job, writer.render))
+    try:
+        with gateway.segmenter.gate.body() as arrived:
+            source = await _source(request, query, gateway, deadline, arrived)
+            request.state.clock = job.clock
+            work = gateway.segmenter.segment(source, job, writer.render)
+            return await while_connected(request, work)
+    except DeadlineExceeded as error:
+        gateway.metrics.deadline_exceeded.labels(error.stage).inc()
+        raise
+
+
+def _facts(result: Result) -> dict[str, Any]:
+    """Return what the log says of an answer."""
+    return {
+        "model": result.model.name,
+        "version": result.model.version,
+        "image": f"{result.image.width}x{result.image.height}",
+        "instances": len(result.segmentation.instances),
+    }
 
 
 async def _source(

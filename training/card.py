@@ -39,10 +39,10 @@ def write_card(
         source.text,
         source.licence,
         "## Training",
-        f"The best snapshot on the validation data: {state['step']:,} steps of "
+        f"Chosen on the validation data: the snapshot after {state['step']:,} steps of "
         f"{config.optim.batch} crops of {config.augment.crop} x {config.augment.width} pixels, "
-        f"{state['elapsed_s'] / 60:.0f} minutes into a run on one thread of a CPU shared with "
-        "other work.",
+        f"{state['elapsed_s'] / 60:.0f} minutes on one thread of a CPU shared with "
+        "other work." + _beginning(config),
         "```\n" + _commands(config) + "\n```",
         "The run follows the clock, so a repetition on another machine takes other steps and "
         "lands close by, not on the same weights.",
@@ -59,11 +59,18 @@ def _commands(config: Config) -> str:
     data = "" if config.data.kind in DRAWN else " --data DIR"
     lines = [
         f"python -m training train training/configs/{config.name}.toml{data} --threads 1"
-        f" --max-minutes {config.optim.max_minutes:g}",
-        f"python -m training tune {run}/best.pt{data}",
-        f"python -m training export {run}/best.pt",
+        f" --max-minutes {config.optim.max_minutes:g}"
+        + (f" --set start={config.start}" if config.start else "")
     ]
-    return "\n".join(lines)
+    if config.data.kind not in DRAWN:  # drawn data's settings stand in the file of the experiment
+        lines.append(f"python -m training tune {run}/best.pt{data}")
+    return "\n".join([*lines, f"python -m training export {run}/best.pt"])
+
+
+def _beginning(config: Config) -> str:
+    if not config.start:
+        return ""
+    return f" It began with the weights of `{config.start}` as an earlier run had left them."
 
 
 def _settings(config: Config) -> str:

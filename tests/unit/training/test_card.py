@@ -24,7 +24,7 @@ STATE = {"step": 1200, "elapsed_s": 600.0, "parameters": 4321}
         ("nuclei", "Data Science Bowl 2018", "Data CC0"),
         ("nuclei-fast", "masks from the first of `labels_stardist` and `labels`", "Data CC0"),
         ("cells-phase", "Usiigaci", "Data MIT"),
-        ("sticks", "3 to 12 scattered sticks", "No outside data"),
+        ("sticks", "4 to 14 scattered sticks", "No outside data"),
         ("cvppp", "Leaves of plants", "for research"),
         ("cityscapes", "Street scenes", "not for commercial use"),
         ("kaggle-nuclei", "Data Science Bowl 2018", "Data CC0"),

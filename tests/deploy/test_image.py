@@ -20,7 +20,7 @@ from tests.deploy.manifests import ROOT
 
 MISSING: Final = [name for name in ("buildah", "unshare", "setpriv") if shutil.which(name) is None]
 READY_WITHIN_S: Final = 10.0
-LARGEST_MIB: Final = 700
+LARGEST_MIB: Final = 550
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.domain import Prediction
+from service.postprocess.quantised import dequantise
 from service.recipe import Recipe
 from training.config.checks import ConfigError
 from training.decoding import Network
@@ -55,8 +56,13 @@ class AugmentedNetwork:
                 f"not {recipe.method}"
             )
         self._network = network
-        self._stride = recipe.stride
-        self.recipe = replace(recipe, embedding_size=recipe.embedding_size * len(VIEWS), stride=1)
+        self._stride, self._scale = recipe.stride, recipe.embedding_scale
+        self.recipe = replace(
+            recipe,
+            embedding_size=recipe.embedding_size * len(VIEWS),
+            embedding_scale=(),
+            stride=1,
+        )
 
     def predict(self, image: npt.NDArray[np.uint8]) -> Prediction:
         """Join the answers of all views, at the size of the image."""
@@ -83,7 +89,7 @@ class AugmentedNetwork:
             return back(tensor.repeat(self._stride, axis=1).repeat(self._stride, axis=2))
 
         return Prediction(
-            embedding=grown(answer.embedding),
+            embedding=grown(dequantise(answer.embedding, self._scale)),
             foreground_logits=back(answer.foreground_logits),
             extras={name: grown(tensor) for name, tensor in answer.extras.items()},
         )

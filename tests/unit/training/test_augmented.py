@@ -80,6 +80,18 @@ def test_distances_are_those_of_the_views_in_the_mean() -> None:
     assert distance == pytest.approx(np.sqrt(np.mean(apart)), rel=1e-3)
 
 
+def test_bytes_are_read_as_the_recipe_says() -> None:
+    class InBytes:
+        def predict(self, image: npt.NDArray[np.uint8]) -> Prediction:
+            logits = np.ones((1, *image.shape), np.float16)
+            return Prediction(np.full((2, *image.shape), 130, np.uint8), logits)
+
+    joined = AugmentedNetwork(InBytes(), replace(RECIPE, embedding_scale=(0.5, 2.0)))
+    embedding = joined.predict(np.zeros((4, 6), np.uint8)).embedding * np.sqrt(8)
+    assert joined.recipe.embedding_scale == ()
+    assert embedding[:, 0, 0].reshape(8, 2) == pytest.approx(np.tile([1.0, 4.0], (8, 1)))
+
+
 @pytest.mark.parametrize("method", ["associative", "recurrent", "spatial"])
 def test_methods_that_read_more_than_distances_are_refused(method: Method) -> None:
     with pytest.raises(ConfigError, match=f"not {method}"):

@@ -1,10 +1,13 @@
 """The compiled half of `service.masks.rle`: runs of a label image in column-major order.
 
 A run is its first pixel (column-major index) and its owner, the label; it ends where the next one
-starts. Background runs are kept, so that two arrays say everything.
+starts, the last one of a block where the block does. Background runs are kept, so that two arrays
+say everything.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,32 +15,59 @@ import numpy.typing as npt
 from service.compiled import kernel
 
 COLUMNS = 64
-"""Columns per block: a strip of them stays in cache while it is read twice."""
+"""Columns per strip: it stays in cache while it is read twice."""
+
+OPEN, END, DONE, LAST, BEFORE_LAST, COUNT, CURSOR = range(7)
+"""What `write` remembers of a label: where its run began and ended so far, up to where its string
+is written, the two values before, how many there are, and where the next character goes."""
+
+STATE = 7
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
+Text = npt.NDArray[np.uint8]
+
+
+class Block(NamedTuple):
+    """The runs of some columns next to each other; a block begins with a run of its own.
+
+    Parameters
+    ----------
+    starts, owners : (n,) int32
+        First pixel and label of each run.
+    end : int
+        The pixel after the last run.
+    """
+
+    starts: Int32
+    owners: Int32
+    end: int
+
+
+def room(height: int, width: int) -> int:
+    """Return how many runs a block may hold: a strip at worst, an eighth of the labels' bytes."""
+    return max(COLUMNS * height, height * width // 16)
 
 
 @kernel
-def find(labels: Int32) -> tuple[Int32, Int32]:
-    """Return start and owner of every run, in column-major order.
+def find(labels: Int32, left: int, most: int) -> Block:
+    """Return the runs of the columns from `left` on, as many whole strips as hold `most` runs.
 
     Memory is read along rows: each strip is swept once to count the changes in each column, and
     once to write them where they belong.
     """
     height, width = labels.shape
-    starts = np.empty(max(1024, (height + width) * 4), np.int32)
-    owners = np.empty(starts.size, np.int32)
+    starts = np.empty(most, np.int32)
+    owners = np.empty(most, np.int32)
     total = 0
+    begin = left
     changes = np.zeros(COLUMNS, np.int32)
     slots = np.zeros(COLUMNS, np.int64)
-    if height == 0:
-        return starts[:0], owners[:0]
-    for left in range(0, width, COLUMNS):
+    while left < width:
         n = min(COLUMNS, width - left)
         for p in range(n):
             x = left + p
-            changes[p] = x == 0 or labels[0, x] != labels[height - 1, x - 1]
+            changes[p] = x == begin or labels[0, x] != labels[height - 1, x - 1]
         for y in range(1, height):
             here = labels[y, left : left + n]
             above = labels[y - 1, left : left + n]
@@ -47,15 +77,11 @@ def find(labels: Int32) -> tuple[Int32, Int32]:
         for p in range(n):
             slots[p] = needed
             needed += changes[p]
-        if needed > starts.size:
-            more_starts = np.empty(2 * needed, np.int32)
-            more_owners = np.empty(2 * needed, np.int32)
-            more_starts[:total] = starts[:total]
-            more_owners[:total] = owners[:total]
-            starts, owners = more_starts, more_owners
+        if needed > most:
+            break
         for p in range(n):
             x = left + p
-            if x == 0 or labels[0, x] != labels[height - 1, x - 1]:
+            if x == begin or labels[0, x] != labels[height - 1, x - 1]:
                 starts[slots[p]] = x * height
                 owners[slots[p]] = labels[0, x]
                 slots[p] += 1
@@ -72,23 +98,24 @@ def find(labels: Int32) -> tuple[Int32, Int32]:
                         owners[slots[p]] = here[p]
                         slots[p] += 1
         total = needed
-    return starts[:total], owners[:total]
+        left += n
+    return Block(starts[:total], owners[:total], left * height)
 
 
 @kernel
-def measure(
-    starts: Int32, owners: Int32, height: int, pixels: int, top: int
-) -> tuple[Int64, Int64, npt.NDArray[np.float64]]:
-    """Return area, box (x, y, width, height) and centroid (x, y) of labels 1..top."""
-    areas = np.zeros(top, np.int64)
-    boxes = np.zeros((top, 4), np.int64)
-    sums = np.zeros((top, 2), np.int64)
+def measure(block: Block, height: int, areas: Int64, boxes: Int64, sums: Int64) -> None:
+    """Add the runs of a block to what is known of each label, 0 the background.
+
+    `areas` counts pixels, `boxes` holds the least and the greatest x and y (left, top, and one
+    beyond), `sums` adds up the x and the y of all pixels.
+    """
+    starts, owners = block.starts, block.owners
     for r in range(starts.size):
-        k = owners[r] - 1
-        if k < 0:
+        k = owners[r]
+        if k <= 0:
             continue
         at = np.int64(starts[r])
-        end = np.int64(starts[r + 1]) if r + 1 < starts.size else pixels
+        end = np.int64(starts[r + 1]) if r + 1 < starts.size else np.int64(block.end)
         while at < end:  # one column at a time
             x = at // height
             y = at - x * height
@@ -104,73 +131,69 @@ def measure(
             sums[k, 0] += n * x
             sums[k, 1] += n * y + n * (n - 1) // 2
             at += n
-    centroids = np.zeros((top, 2), np.float64)
-    for k in range(top):
-        boxes[k, 2] -= boxes[k, 0]
-        boxes[k, 3] -= boxes[k, 1]
-        if areas[k] > 0:
-            centroids[k, 0] = sums[k, 0] / areas[k]
-            centroids[k, 1] = sums[k, 1] / areas[k]
-    return areas, boxes, centroids
 
 
 @kernel
-def encode(
-    starts: Int32, owners: Int32, pixels: int, top: int
-) -> tuple[npt.NDArray[np.uint8], Int64]:
-    """Return the compressed strings of labels 1..top, one after the other, and their ends.
+def write(block: Block, state: Int64, text: Text) -> None:
+    """Go on with the string of each label, character by character.
 
-    `owners` is used up: it becomes the chain from each run to the next one of its owner.
+    With an empty `text` nothing is written: the cursors count the characters that there will be.
     """
-    first = np.full(top + 1, -1, np.int32)
-    for r in range(starts.size - 1, -1, -1):
-        k = owners[r]
-        owners[r] = first[k]
-        first[k] = r
-    text = np.empty(max(1024, 4 * starts.size), np.uint8)
-    ends = np.empty(top, np.int64)
-    length = 0
-    for k in range(1, top + 1):
-        at, before_last, last, count = 0, 0, 0, 0
-        r = first[k]
-        while at < pixels or count == 0:
-            # Two runs a turn: the gap of zeros, then the ones; the gap to the end comes alone.
-            for ones in range(2):
-                if ones == 0:
-                    stop = int(starts[r]) if r >= 0 else pixels
-                elif r < 0:
-                    break
-                else:
-                    stop = int(starts[r + 1]) if r + 1 < starts.size else pixels
-                    r = owners[r]
-                if length + 8 > text.size:
-                    more = np.empty(2 * text.size, np.uint8)
-                    more[:length] = text[:length]
-                    text = more
-                value = stop - at
-                length = _write(value - before_last if count > 2 else value, text, length)
-                before_last, last = last, value
-                count += 1
-                at = stop
-        ends[k - 1] = length
-    return text[:length], ends
+    starts, owners = block.starts, block.owners
+    for r in range(starts.size):
+        if owners[r] <= 0:
+            continue
+        of = state[owners[r]]
+        start = np.int64(starts[r])
+        end = np.int64(starts[r + 1]) if r + 1 < starts.size else np.int64(block.end)
+        if start != of[END] or of[OPEN] == of[END]:  # else it goes on from the block before
+            _close(of, text)
+            of[OPEN] = start
+        of[END] = end
 
 
 @kernel
-def _write(value: int, text: npt.NDArray[np.uint8], at: int) -> int:
+def finish(state: Int64, pixels: int, text: Text) -> None:
+    """Write what is left of each string: its last run, and the background after it."""
+    for k in range(1, state.shape[0]):
+        _close(state[k], text)
+        if state[k, DONE] < pixels:
+            _put(state[k], pixels - state[k, DONE], text)
+
+
+@kernel
+def _close(of: Int64, text: Text) -> None:
+    """Write the run of a label and the gap before it, if there is one."""
+    if of[OPEN] < of[END]:
+        _put(of, of[OPEN] - of[DONE], text)
+        _put(of, of[END] - of[OPEN], text)
+        of[DONE] = of[END]
+
+
+@kernel
+def _put(of: Int64, value: int, text: Text) -> None:
+    """Write one value: from the fourth on, its difference to the one two before."""
+    of[CURSOR] = _write(value - of[BEFORE_LAST] if of[COUNT] > 2 else value, text, of[CURSOR])
+    of[BEFORE_LAST], of[LAST] = of[LAST], value
+    of[COUNT] += 1
+
+
+@kernel
+def _write(value: int, text: Text, at: int) -> int:
     """Write one signed number, five bits a character, and return where it ends."""
     more = True
     while more:
         bits = value & 0x1F
         value >>= 5
         more = value != -1 if bits & 0x10 else value != 0
-        text[at] = bits + (0x20 if more else 0) + 48
+        if text.size > 0:
+            text[at] = bits + (0x20 if more else 0) + 48
         at += 1
     return at
 
 
 @kernel
-def parse(text: npt.NDArray[np.uint8], limit: int) -> tuple[Int64, bool]:
+def parse(text: Text, limit: int) -> tuple[Int64, bool]:
     """Read a compressed string.
 
     Returns the runs, and False when a character or number is malformed or a run does not lie

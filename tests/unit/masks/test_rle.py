@@ -38,8 +38,19 @@ def test_strings_equal_those_of_pycocotools(labels: LabelImage) -> None:
         np.arange(1, 9 * 130 + 1).reshape(9, 130),
         np.kron(np.eye(2, dtype=int), np.ones((1500, 900), dtype=int)),
         np.array([[0, 3], [3, 0]]),
+        np.random.default_rng(0).integers(0, 3, (9, 400)),
     ],
-    ids=["none", "all", "pixel", "checks", "stripes", "singles", "long runs", "missing labels"],
+    ids=[
+        "none",
+        "all",
+        "pixel",
+        "checks",
+        "stripes",
+        "singles",
+        "long runs",
+        "missing labels",
+        "noise",
+    ],
 )
 def test_extreme_masks_equal_those_of_pycocotools(labels: LabelImage) -> None:
     assert encode_labels(labels) == reference(labels)

@@ -8,6 +8,7 @@ not; the targets are those of `tests.fuzz.targets`.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ BEGINNINGS = {
 
 def main() -> None:
     """Write valid inputs into the folder as a beginning, and look from there."""
+    os.environ["NUMBA_DISABLE_JIT"] = "1"  # compiled code tells nothing of its branches
     atheris = importlib.import_module("atheris")
     name, folder = sys.argv.pop(1), Path(sys.argv[1])
     with atheris.instrument_imports(include=["service", "discern"]):

@@ -84,6 +84,8 @@ def lanes(
     ------
     ArtefactError
         If a gateway cannot become ready; says why.
+    ModelNotFound
+        If there is no such model.
     """
     threads = settings.inference_threads or max(1, (os.cpu_count() or 1) // count)
     settings = settings.model_copy(update={"inference_threads": threads})
@@ -120,6 +122,7 @@ def _lane(
         gateway = assemble(settings, _Here(threads=1))
         try:
             runner.run(_ready(gateway))
+            runner.run(gateway.segmenter.backend.model(model))  # said once, not for every image
             yield lambda data: runner.run(segment(data))
         finally:
             runner.run(gateway.aclose())

@@ -102,12 +102,14 @@ def _run(
     columns = (
         TextColumn("segmenting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with (
+        answering(arguments, settings, Format.RLE, images=len(todo)) as (answer, at_once),
+        Progress(*columns, console=Console(stderr=True)) as progress,
+    ):
         bar = progress.add_task("", total=len(todo))
-        with answering(arguments, settings, Format.RLE, images=len(todo)) as (answer, at_once):
-            for outcome in segment_files(todo, answer, sink, at_once=at_once):
-                outcomes.append(outcome)
-                progress.advance(bar)
+        for outcome in segment_files(todo, answer, sink, at_once=at_once):
+            outcomes.append(outcome)
+            progress.advance(bar)
 
 
 def _standard_input(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -112,6 +112,7 @@ def test_segment_reports_what_failed_and_goes_on(
     [
         ["segment", "discs.png"],
         ["segment", "nowhere.png", "--out", "out"],
+        ["segment", "discs.png", "--out", "out", "--model", "nobody"],
         ["view", "nowhere.png"],
         ["bench", "nowhere.png"],
         ["models", "--url", "http://127.0.0.1:9"],

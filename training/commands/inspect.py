@@ -35,7 +35,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         type=Path,
         help="model folder or checkpoint: show foreground, embedding and a projection of it",
     )
-    command.set_defaults(tta=False)
+    command.set_defaults(tta=False, decode=[])
 
 
 def run(options: argparse.Namespace) -> None:

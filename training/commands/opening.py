@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -11,6 +12,7 @@ from service.recipe import Recipe
 from training import checkpoint, export
 from training.augmented import AugmentedNetwork
 from training.checkpoint import Checkpoint
+from training.config.checks import ConfigError, require
 from training.config.data import DataConfig, DataKind
 from training.config.experiment import Config
 from training.data.dataset import DataError, Dataset, SubsetDataset
@@ -21,6 +23,10 @@ from training.data.synthetic import SticksDataset
 from training.decoding import Network, TorchNetwork, recipe_of
 from training.models.build import build_model
 from training.models.network import PixelNetwork
+from training.tuning import GROUPING
+
+_DRAWN_SPLIT = "sticks:"
+"""What a split of 100 drawn scenes of sticks is called, before its seed."""
 
 
 def add_data(command: argparse.ArgumentParser) -> None:
@@ -47,6 +53,10 @@ def add_scored(command: argparse.ArgumentParser) -> None:
     command.add_argument("--split", help="list of the data folder; default: the validation list")
     add_data(command)
     command.add_argument("--only", type=Path, help="file of ids to report apart")
+    command.add_argument(
+        "--decode", nargs="+", default=[], metavar="NAME=NUMBER",
+        help="read the output otherwise: foreground_threshold=0.55 bandwidth=1.75",
+    )  # fmt: skip
     command.add_argument(
         "--tta", action="store_true", help="join the answers to the image turned and mirrored"
     )
@@ -77,10 +87,33 @@ def open_model(options: argparse.Namespace) -> tuple[Network, Recipe, str, Confi
         state, model = open_checkpoint(options.model)
         recipe, name, config = recipe_of(state.config), state.config.name, state.config
         network = TorchNetwork(model, recipe)
+    recipe = decoded_otherwise(recipe, options.decode)
     if options.tta:
         joined = AugmentedNetwork(network, recipe)
         return joined, joined.recipe, f"{name}-tta", config
     return network, recipe, name, config
+
+
+def decoded_otherwise(recipe: Recipe, changes: Sequence[str]) -> Recipe:
+    """Change decoder settings, each given as ``name=number``.
+
+    Raises
+    ------
+    ConfigError
+        If one is not a number, or the method's decoder has no such setting.
+    """
+    known = {"foreground_threshold", "min_pixels", GROUPING[recipe.method][0], *recipe.decoder}
+    settings: dict[str, float] = {}
+    for item in changes:
+        name, _, text = item.partition("=")
+        require(name in known, f"--decode {item}: {name!r} is not one of {sorted(known)}")
+        try:
+            settings[name] = float(text)
+        except ValueError:
+            raise ConfigError(f"--decode {item}: {text!r} is not a number") from None
+    threshold = settings.pop("foreground_threshold", recipe.foreground_threshold)
+    require(0 < threshold < 1, "--decode foreground_threshold: must lie in (0, 1)")
+    return replace(recipe, foreground_threshold=threshold, decoder={**recipe.decoder, **settings})
 
 
 def open_split(options: argparse.Namespace, config: Config | None, recipe: Recipe) -> Dataset:
@@ -100,8 +133,10 @@ def _open_split(options: argparse.Namespace, config: Config | None, recipe: Reci
         if config is None:
             raise DataError(["--split is needed to evaluate a model folder"])
         return open_datasets(config, options.data)[1]
-    if options.split.startswith("sticks"):
-        return SticksDataset(count=100, seed=int(options.split.removeprefix("sticks:")))
+    if options.split.startswith(_DRAWN_SPLIT):
+        seed = options.split.removeprefix(_DRAWN_SPLIT)
+        require(seed.isdigit(), f"--split {options.split}: {seed!r} is no seed of drawn sticks")
+        return SticksDataset(count=100, seed=int(seed))
     names = tuple(category.name for category in recipe.classes)
     known = config.data if config else DataConfig(classes=names if len(names) > 1 else ())
     return open_files(data_settings(options, known), options.data, options.split)

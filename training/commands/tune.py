@@ -6,13 +6,23 @@ import argparse
 from dataclasses import replace
 
 from training import checkpoint
+from training.augmented import AugmentedNetwork
 from training.commands.command import Command, console
 from training.commands.opening import add_checkpoint, open_checkpoint
 from training.commands.show import print_score
 from training.config.experiment import DecodeConfig
 from training.data.opening import open_datasets
-from training.decoding import TorchNetwork, recipe_of
+from training.decoding import Network, TorchNetwork, recipe_of
 from training.tuning import tune
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_checkpoint(command)
+    command.add_argument(
+        "--tta", action="store_true",
+        help="search for `evaluate --tta --decode ...`, and leave the checkpoint as it is",
+    )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:
@@ -20,20 +30,29 @@ def run(options: argparse.Namespace) -> None:
     state, model = open_checkpoint(options.checkpoint)
     _, val_set = open_datasets(state.config, options.data)
     recipe = recipe_of(state.config)
+    network: Network = TorchNetwork(model, recipe)
+    if options.tta:
+        joined = AugmentedNetwork(network, recipe)
+        network, recipe = joined, joined.recipe
     trial = None
-    for trial in tune(TorchNetwork(model, recipe), val_set, recipe):
-        settings = {"threshold": trial.recipe.foreground_threshold, **trial.recipe.decoder}
-        console.print(f"mean AP {trial.score.mean_ap:.4f}  {settings}", markup=False)
-    if trial is not None:
-        decode = DecodeConfig(
-            foreground_threshold=trial.recipe.foreground_threshold,
-            settings=dict(trial.recipe.decoder),
-        )
-        state.config = replace(state.config, decode=decode)
-        checkpoint.save(options.checkpoint, state)
-        print_score("best, stored in the checkpoint", trial.score)
+    for trial in tune(network, val_set, recipe):
+        settings = {"foreground_threshold": trial.recipe.foreground_threshold}
+        text = " ".join(f"{k}={v:g}" for k, v in {**settings, **trial.recipe.decoder}.items())
+        console.print(f"mean AP {trial.score.mean_ap:.4f}  {text}", markup=False)
+    if trial is None:
+        return
+    if options.tta:
+        print_score("best, the last line above", trial.score)
+        return
+    decode = DecodeConfig(
+        foreground_threshold=trial.recipe.foreground_threshold,
+        settings=dict(trial.recipe.decoder),
+    )
+    state.config = replace(state.config, decode=decode)
+    checkpoint.save(options.checkpoint, state)
+    print_score("best, stored in the checkpoint", trial.score)
 
 
 COMMAND = Command(
-    "tune", "search decoder settings on validation data and store them", add_checkpoint, run
+    "tune", "search decoder settings on validation data and store them", add_arguments, run
 )

@@ -160,6 +160,35 @@ def test_an_evaluation_with_augmentation_is_recorded_under_its_own_name(trained:
     assert set(record["coco"]) == {"ap", "ap50", "ap75"}
 
 
+def test_settings_for_augmentation_are_searched_without_touching_the_checkpoint(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (trained / "runs/tiny/best.pt").read_bytes()
+    assert run(trained, "tune @/runs/tiny/best.pt --data @/data --tta") == 0
+    assert (trained / "runs/tiny/best.pt").read_bytes() == before
+    assert "foreground_threshold=0.5 bandwidth=" in capsys.readouterr().out
+
+
+def test_an_ablation_is_recorded_and_reaches_the_page(trained: Path) -> None:
+    command = "ablate @/models/tiny --data @/data --split val --decode bandwidth=1.25"
+    assert run(trained, command + " --record @/ablated") == 0
+    record = json.loads((trained / "ablated/tiny-val-ablation.json").read_text())
+    assert [(row["foreground"], row["grouping"]) for row in record["rows"]] == [
+        ("predicted", "clustering"),
+        ("predicted", "true centres"),
+        ("true", "clustering"),
+        ("true", "true centres"),
+    ]
+    (trained / "ablated/introduction.md").write_text("# Results\n")
+    assert run(trained, "table --records @/ablated --out @/ABLATED.md") == 0
+    assert "## What costs accuracy: tiny" in (trained / "ABLATED.md").read_text()
+
+
+def test_a_drawn_split_has_a_seed(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(trained, "evaluate @/models/tiny --split sticks:many") == 1
+    assert "'many' is no seed" in capsys.readouterr().out
+
+
 def test_recorded_evaluations_become_a_page_with_the_published_rows(trained: Path) -> None:
     command = "evaluate @/models/tiny --data @/data --split val --title stardist_test"
     assert run(trained, command + " --out @/out2 --record @/records") == 0

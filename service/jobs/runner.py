@@ -133,6 +133,9 @@ class JobRunner:
             except JobsUnavailable as error:
                 self._complain(error)
                 await asyncio.sleep(self._pause_s)
+            except Exception:  # noqa: BLE001 - a chore that ended would leave jobs lying unseen
+                _LOG.exception("a fault in working jobs off")
+                await asyncio.sleep(self._pause_s)
 
     async def _work(self, store: JobStore) -> None:
         """Work on the next item, or wait for one."""

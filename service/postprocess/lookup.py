@@ -1,8 +1,8 @@
 """Finding the centres near a vector without looking at all of them.
 
-Centres are sorted into a grid over the two coordinates along which they vary most: two vectors
-within a distance of each other are within it along each coordinate. The cells of one row of the
-grid lie next to each other, so a search measures three runs of memory.
+Centres are sorted into a grid over the two coordinates along which they vary most, four where they
+are many: two vectors within a distance of each other are within it along each coordinate. The cells
+of one row of the grid lie next to each other, so a search measures few runs of memory.
 
 Axes: E embedding, K centres.
 """
@@ -26,6 +26,12 @@ FAR = np.float32(1e30)
 FEW = 64
 """Up to so many centres, one cell holds them all."""
 
+MANY = 1024
+"""Beyond so many, two coordinates leave too many centres in a cell."""
+
+AXES = 4
+"""Coordinates of a grid at most; those that are not needed have one cell."""
+
 
 class Lookup(NamedTuple):
     """Centres in the order of their cells.
@@ -38,18 +44,21 @@ class Lookup(NamedTuple):
         Their numbers before sorting.
     starts : (rows * columns + 1,) int64
         Where each cell begins.
-    axes : (2,) int64
+    axes : (4,) int64
         The coordinates that the grid spans.
+    cells : (4,) int64
+        How many cells there are along each.
     shape : (2,) int64
-        Rows and columns.
-    frame : (3,) float32
-        Lower ends of both coordinates, and the side of a cell.
+        Rows, which go over all coordinates but the last, and columns.
+    frame : (5,) float32
+        Lower ends of the coordinates, and the side of a cell.
     """
 
     vectors: Float32
     names: Int32
     starts: Int64
     axes: Int64
+    cells: Int64
     shape: Int64
     frame: Float32
 
@@ -58,41 +67,44 @@ class Lookup(NamedTuple):
 def build(centres: Float32, side: np.float32) -> Lookup:
     """Sort centres into cells of about the given side."""
     size, count = centres.shape
-    axes = np.zeros(2, np.int64)
-    shape = np.ones(2, np.int64)
-    frame = np.zeros(3, np.float32)
-    frame[2] = side
+    axes = np.zeros(AXES, np.int64)
+    cells = np.ones(AXES, np.int64)
+    frame = np.zeros(AXES + 1, np.float32)
+    frame[AXES] = side
     if count > FEW:
         spread = np.empty(size, np.float32)
+        extent = np.zeros(AXES, np.float32)
         for e in range(size):
             spread[e] = np.var(centres[e])
-        axes[0] = np.argmax(spread)
-        spread[axes[0]] = np.float32(-1.0)
-        axes[1] = np.argmax(spread)
-        frame[0], frame[1] = centres[axes[0]].min(), centres[axes[1]].min()
-        tall, wide = centres[axes[0]].max() - frame[0], centres[axes[1]].max() - frame[1]
-        while (tall / frame[2] + 1.0) * (wide / frame[2] + 1.0) > 4.0 * count:
-            frame[2] *= np.float32(2.0)
-        shape[0], shape[1] = int(tall / frame[2]) + 1, int(wide / frame[2]) + 1
+        for a in range(AXES - min(size, AXES if count > MANY else 2), AXES):
+            axes[a] = np.argmax(spread)
+            spread[axes[a]] = np.float32(-1.0)
+            frame[a] = centres[axes[a]].min()
+            extent[a] = centres[axes[a]].max() - frame[a]
+        while np.prod(extent / frame[AXES] + np.float32(1.0)) > 4.0 * count:
+            frame[AXES] *= np.float32(2.0)
+        for a in range(AXES):
+            cells[a] = int(extent[a] / frame[AXES]) + 1
+    shape = np.array([cells[0] * cells[1] * cells[2], cells[3]])
     starts = np.zeros(shape[0] * shape[1] + 1, np.int64)
-    cells = np.empty(count, np.int64)
+    homes = np.zeros(count, np.int64)
     for k in range(count):
-        row = _cell(centres[axes[0], k], frame[0], frame[2], shape[0])
-        column = _cell(centres[axes[1], k], frame[1], frame[2], shape[1])
-        cells[k] = row * shape[1] + column
-        starts[cells[k] + 1] += 1
+        for a in range(AXES):
+            place = _cell(centres[axes[a], k], frame[a], frame[AXES], cells[a])
+            homes[k] = homes[k] * cells[a] + place
+        starts[homes[k] + 1] += 1
     for c in range(starts.size - 1):
         starts[c + 1] += starts[c]
     filled = starts.copy()
     vectors = np.empty((size, count), np.float32)
     names = np.empty(count, np.int32)
     for k in range(count):
-        at = filled[cells[k]]
-        filled[cells[k]] += 1
+        at = filled[homes[k]]
+        filled[homes[k]] += 1
         names[at] = k
         for e in range(size):
             vectors[e, at] = centres[e, k]
-    return Lookup(vectors, names, starts, axes, shape, frame)
+    return Lookup(vectors, names, starts, axes, cells, shape, frame)
 
 
 @kernel
@@ -105,20 +117,32 @@ def _cell(value: np.float32, low: np.float32, side: np.float32, cells: int) -> i
 @kernel
 def spans(lookup: Lookup, vector: Float32, radius: np.float32, out: npt.NDArray[np.int64]) -> int:
     """Write where each run of centres within reach starts and stops; return how many runs."""
-    low, side = lookup.frame, lookup.frame[2]
-    y, x = vector[lookup.axes[0]], vector[lookup.axes[1]]
-    top = _cell(y - radius, low[0], side, lookup.shape[0])
-    bottom = _cell(y + radius, low[0], side, lookup.shape[0])
-    left = _cell(x - radius, low[1], side, lookup.shape[1])
-    right = _cell(x + radius, low[1], side, lookup.shape[1])
+    if lookup.starts.size == 2:
+        out[0, 0], out[0, 1] = 0, lookup.starts[1]
+        return int(lookup.starts[1] > 0)
+    top, bottom = _reach(lookup, vector, radius, 0)
+    near, far = _reach(lookup, vector, radius, 1)
+    first, last = _reach(lookup, vector, radius, 2)
+    left, right = _reach(lookup, vector, radius, 3)
+    cells = lookup.cells
     count = 0
-    for row in range(top, bottom + 1):
-        start = lookup.starts[row * lookup.shape[1] + left]
-        stop = lookup.starts[row * lookup.shape[1] + right + 1]
-        if start < stop:
-            out[count, 0], out[count, 1] = start, stop
-            count += 1
+    for i in range(top, bottom + 1):
+        for j in range(near, far + 1):
+            for row in range(first, last + 1):
+                at = ((i * cells[1] + j) * cells[2] + row) * cells[3]
+                start, stop = lookup.starts[at + left], lookup.starts[at + right + 1]
+                if start < stop:
+                    out[count, 0], out[count, 1] = start, stop
+                    count += 1
     return count
+
+
+@inlined
+def _reach(lookup: Lookup, vector: Float32, radius: np.float32, a: int) -> tuple[int, int]:
+    """Return the first and the last cell within reach along one coordinate of the grid."""
+    at, low, side = vector[lookup.axes[a]], lookup.frame[a], lookup.frame[AXES]
+    cells = lookup.cells[a]
+    return _cell(at - radius, low, side, cells), _cell(at + radius, low, side, cells)
 
 
 @kernel

@@ -11,7 +11,7 @@ from service.postprocess.lookup import build, nearest
 @given(
     st.integers(0, 10_000),
     st.sampled_from([1, 2, 5, 8]),
-    st.sampled_from([1, 3, 64, 65, 700]),
+    st.sampled_from([1, 3, 64, 65, 700, 1500]),
     st.floats(0.1, 5.0),
 )
 def test_the_grid_finds_what_a_full_search_finds(
@@ -39,7 +39,8 @@ def test_the_first_of_equals_is_found() -> None:
     assert nearest(lookup, vector, np.float32(1.0), 0, work, runs)[0] == 1
 
 
+@pytest.mark.parametrize("count", [500, 3000])
 @pytest.mark.parametrize("spread", [1e-3, 1e6])
-def test_a_grid_is_never_larger_than_its_centres_ask_for(spread: float) -> None:
-    centres = np.random.default_rng(0).normal(scale=spread, size=(3, 500)).astype(np.float32)
-    assert build(centres, np.float32(0.5)).starts.size <= 4 * 500 + 1
+def test_a_grid_is_never_larger_than_its_centres_ask_for(spread: float, count: int) -> None:
+    centres = np.random.default_rng(0).normal(scale=spread, size=(3, count)).astype(np.float32)
+    assert build(centres, np.float32(0.5)).starts.size <= 4 * count + 1

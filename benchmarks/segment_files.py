@@ -33,7 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=200)
     count = parser.parse_args().images
-    drawn = NucleiDataset(count=min(count, 20), seed=1, size=256, min_nuclei=20, max_nuclei=50)
+    drawn = NucleiDataset(count=min(count, 20), seed=1, size=256, min_objects=20, max_objects=50)
     pictures = [drawn[n].image for n in range(len(drawn))]
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as name:

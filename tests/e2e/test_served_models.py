@@ -104,7 +104,7 @@ def test_freshly_drawn_sticks_reach_the_dice_that_the_model_card_promises(
 
 
 def test_most_sticks_cut_in_two_by_another_keep_one_id(gateway: LiveGateway) -> None:
-    fresh = SticksDataset(count=48, seed=815, min_sticks=2, max_sticks=6)
+    fresh = SticksDataset(count=48, seed=815, min_objects=2, max_objects=6)
     kept = []
     for sample in (fresh[index] for index in range(len(fresh))):
         labels = found_labels(gateway, png(sample.image), "?model=sticks")

@@ -61,7 +61,7 @@ def test_the_card_states_data_licence_command_and_figures(folder: Path) -> None:
 
 def test_sticks_finds_fresh_sticks() -> None:
     artefact = open_artefact(REPOSITORY / "sticks")
-    fresh = SticksDataset(count=12, seed=77, min_sticks=4, max_sticks=8)
+    fresh = SticksDataset(count=12, seed=77, min_objects=4, max_objects=8)
     score = Score(
         tuple(
             score_labels(s.name, s.labels, segment(artefact, s.image, artefact.recipe))
@@ -76,7 +76,7 @@ def test_sticks_finds_fresh_sticks() -> None:
 @pytest.mark.parametrize("radius_px", [9.0, 14.0])
 def test_nuclei_finds_drawn_nuclei_of_several_sizes(radius_px: float) -> None:
     artefact = open_artefact(REPOSITORY / "nuclei")
-    drawn = NucleiDataset(count=3, seed=5, min_nuclei=15, max_nuclei=25, radius_px=radius_px)
+    drawn = NucleiDataset(count=3, seed=5, min_objects=15, max_objects=25, radius_px=radius_px)
     score = Score(
         tuple(
             score_labels(s.name, s.labels, segment(artefact, s.image, artefact.recipe))
@@ -95,7 +95,7 @@ def test_nuclei_finds_nothing_in_an_empty_image(level: int) -> None:
 
 def test_padding_does_not_change_the_masks_of_nuclei() -> None:
     artefact = open_artefact(REPOSITORY / "nuclei")
-    image = NucleiDataset(count=1, seed=9, min_nuclei=25, max_nuclei=25)[0].image
+    image = NucleiDataset(count=1, seed=9, min_objects=25, max_objects=25)[0].image
     padded = fit(as_rgb(image), multiple=320)
     alone = segment(artefact, image, artefact.recipe)
     within = read(artefact.predict(padded), artefact.recipe, (256, 256))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -24,17 +26,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write one drawn image."""
-    drawn: Dataset
-    if options.kind == "sticks":
-        drawn = SticksDataset(
-            count=1, seed=options.seed, size=options.size,
-            min_sticks=options.count, max_sticks=options.count,
-        )  # fmt: skip
-    else:
-        drawn = NucleiDataset(
-            count=1, seed=options.seed, size=options.size,
-            min_nuclei=options.count, max_nuclei=options.count, radius_px=options.radius,
-        )  # fmt: skip
+    scenes: Callable[..., Dataset] = SticksDataset
+    if options.kind == "nuclei":
+        scenes = partial(NucleiDataset, radius_px=options.radius)
+    drawn = scenes(
+        count=1,
+        seed=options.seed,
+        size=options.size,
+        min_objects=options.count,
+        max_objects=options.count,
+    )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(options.out), drawn[0].image)
     console.print(f"wrote {options.out}", markup=False)

@@ -51,11 +51,7 @@ def open_datasets(config: Config, root: Path) -> tuple[Dataset, Dataset]:
         raise DataError(wrong)
     images = _resized(data, train)
     if data.drawn:
-        scenes = NucleiDataset(
-            count=data.drawn, seed=seed, size=data.image_size,
-            min_nuclei=data.min_objects, max_nuclei=data.max_objects,
-        )  # fmt: skip
-        images = JoinedDataset(images, scenes)
+        images = JoinedDataset(images, _drawn(data, count=data.drawn, seed=seed))
     return CachedDataset(images), CachedDataset(_resized(data, val))
 
 
@@ -104,12 +100,11 @@ def _resized(data: DataConfig, dataset: Dataset) -> Dataset:
 
 
 def _drawn(data: DataConfig, *, count: int, seed: int) -> Dataset:
-    if data.kind == "sticks":
-        return SticksDataset(
-            count=count, seed=seed, size=data.image_size,
-            min_sticks=data.min_objects, max_sticks=data.max_objects,
-        )  # fmt: skip
-    return NucleiDataset(
-        count=count, seed=seed, size=data.image_size,
-        min_nuclei=data.min_objects, max_nuclei=data.max_objects,
-    )  # fmt: skip
+    scenes = SticksDataset if data.kind == "sticks" else NucleiDataset
+    return scenes(
+        count=count,
+        seed=seed,
+        size=data.image_size,
+        min_objects=data.min_objects,
+        max_objects=data.max_objects,
+    )

@@ -32,22 +32,22 @@ class SticksDataset:
         Of the series.
     size : int
         Side of an image in pixels.
-    min_sticks, max_sticks : int
+    min_objects, max_objects : int
         Range of the number of sticks.
     """
 
     count: int
     seed: int = 0
     size: int = 256
-    min_sticks: int = 4
-    max_sticks: int = 12
+    min_objects: int = 4
+    max_objects: int = 12
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, index])
-        sticks = int(rng.integers(self.min_sticks, self.max_sticks + 1))
+        sticks = int(rng.integers(self.min_objects, self.max_objects + 1))
         image, labels = draw_sticks(rng, size=self.size, sticks=sticks)
         return Sample(f"sticks-{self.seed}-{index}", image, labels)
 
@@ -64,7 +64,7 @@ class NucleiDataset:
         Of the series.
     size : int
         Side of an image in pixels.
-    min_nuclei, max_nuclei : int
+    min_objects, max_objects : int
         Range of the number of nuclei.
     radius_px : float
         Mean radius.
@@ -73,8 +73,8 @@ class NucleiDataset:
     count: int
     seed: int = 0
     size: int = 256
-    min_nuclei: int = 10
-    max_nuclei: int = 60
+    min_objects: int = 10
+    max_objects: int = 60
     radius_px: float = 11.0
 
     def __len__(self) -> int:
@@ -82,7 +82,7 @@ class NucleiDataset:
 
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, index])
-        nuclei = int(rng.integers(self.min_nuclei, self.max_nuclei + 1))
+        nuclei = int(rng.integers(self.min_objects, self.max_objects + 1))
         image, labels = draw_nuclei(
             rng, height=self.size, width=self.size, nuclei=nuclei, radius_px=self.radius_px
         )

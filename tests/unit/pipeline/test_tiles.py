@@ -46,7 +46,7 @@ async def reply_of(
 
 
 async def test_an_image_in_tiles_gets_the_masks_of_the_image_as_a_whole(gateway: Gateway) -> None:
-    image = NucleiDataset(count=1, seed=9, size=480, min_nuclei=90, max_nuclei=90)[0].image
+    image = NucleiDataset(count=1, seed=9, size=480, min_objects=90, max_objects=90)[0].image
     whole = await reply_of(gateway, image, tile_px=480)
     tiled = await reply_of(gateway, image, tile_px=288)
     pair = overlap(whole.result.segmentation.labels, tiled.result.segmentation.labels)
@@ -59,7 +59,7 @@ async def test_an_image_in_tiles_gets_the_masks_of_the_image_as_a_whole(gateway:
 async def test_instances_of_a_tiled_image_are_ranked_and_numbered_as_any_other(
     gateway: Gateway,
 ) -> None:
-    image = NucleiDataset(count=1, seed=10, size=400, min_nuclei=60, max_nuclei=60)[0].image
+    image = NucleiDataset(count=1, seed=10, size=400, min_objects=60, max_objects=60)[0].image
     found = (await reply_of(gateway, image, tile_px=256)).result.segmentation
     assert [instance.id for instance in found.instances] == list(range(1, len(found.instances) + 1))
     assert set(np.unique(found.labels)) == {0, *(instance.id for instance in found.instances)}

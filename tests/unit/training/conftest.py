@@ -92,7 +92,7 @@ def short(tiny: Config) -> Config:
 
 def drawn(count: int, *, seed: int) -> NucleiDataset:
     """Draw small images of few nuclei."""
-    return NucleiDataset(count=count, seed=seed, size=64, min_nuclei=3, max_nuclei=6, radius_px=8)
+    return NucleiDataset(count=count, seed=seed, size=64, min_objects=3, max_objects=6, radius_px=8)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from service.recipe import Recipe
 from training.ablation import ablate
 from training.data.synthetic import NucleiDataset
 
-DATA = NucleiDataset(count=1, size=96, min_nuclei=6, max_nuclei=6, radius_px=9)
+DATA = NucleiDataset(count=1, size=96, min_objects=6, max_objects=6, radius_px=9)
 RECIPE = Recipe(
     method="discriminative",
     embedding_size=1,

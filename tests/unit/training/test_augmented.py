@@ -16,7 +16,7 @@ from training.data.synthetic import NucleiDataset
 from training.decoding import read
 from training.metrics.score import score_labels
 
-SCENE = NucleiDataset(count=1, size=96, min_nuclei=9, max_nuclei=9, radius_px=10)[0]
+SCENE = NucleiDataset(count=1, size=96, min_objects=9, max_objects=9, radius_px=10)[0]
 RECIPE = Recipe(
     method="discriminative",
     embedding_size=2,

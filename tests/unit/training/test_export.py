@@ -34,7 +34,7 @@ from training.models.serving import served
 def trained(tmp_path_factory: pytest.TempPathFactory) -> PixelNetwork:
     """A network that has seen enough to find something."""
     config = replace(TINY, optim=replace(TINY.optim, steps=25, validate_every_steps=25, ema=0.5))
-    data = NucleiDataset(count=8, size=64, min_nuclei=3, max_nuclei=6, radius_px=8)
+    data = NucleiDataset(count=8, size=64, min_objects=3, max_objects=6, radius_px=8)
     folder = tmp_path_factory.mktemp("run")
     state = engine.train(config, data, data, folder, Recorder())
     model = build_model(config)

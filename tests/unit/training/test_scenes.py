@@ -41,7 +41,7 @@ def test_any_number_of_sticks_on_any_sheet_gives_consecutive_ids(
 
 
 def parts_of_sticks(seed: int) -> int:
-    labels = SticksDataset(count=1, seed=seed, min_sticks=10, max_sticks=10)[0].labels
+    labels = SticksDataset(count=1, seed=seed, min_objects=10, max_objects=10)[0].labels
     return max(
         int(cv2.connectedComponents((labels == i).astype(np.uint8))[0]) - 1
         for i in range(1, labels.max() + 1)
@@ -65,7 +65,7 @@ def test_nuclei_are_brighter_than_what_lies_between_them(
 
 
 def test_nuclei_lie_in_one_piece_each_and_some_of_them_touch() -> None:
-    labels = NucleiDataset(count=1, seed=2, min_nuclei=40, max_nuclei=40)[0].labels
+    labels = NucleiDataset(count=1, seed=2, min_objects=40, max_objects=40)[0].labels
     masks = [(labels == i).astype(np.uint8) for i in range(1, labels.max() + 1)]
     assert all(cv2.connectedComponents(mask, connectivity=4)[0] == 2 for mask in masks)
     assert cv2.connectedComponents((labels > 0).astype(np.uint8))[0] - 1 < len(masks)

@@ -51,7 +51,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Streets of bright cars (even ids) and dark persons; a model trained on them and exported."""
     root = tmp_path_factory.mktemp("street")
     (root / "street.toml").write_text(CONFIG)
-    drawn = NucleiDataset(count=6, seed=3, size=64, min_nuclei=4, max_nuclei=6, radius_px=8)
+    drawn = NucleiDataset(count=6, seed=3, size=64, min_objects=4, max_objects=6, radius_px=8)
     for index in range(6):
         split = "train" if index < 4 else "val"
         labels = drawn[index].labels

@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "tiny.toml").write_text(CONFIG)
     for folder in ("images", "labels"):
         (root / "data" / folder).mkdir(parents=True)
-    drawn = NucleiDataset(count=6, size=64, min_nuclei=3, max_nuclei=6, radius_px=8)
+    drawn = NucleiDataset(count=6, size=64, min_objects=3, max_objects=6, radius_px=8)
     for index in range(6):
         cv2.imwrite(str(root / f"data/images/{index}.png"), drawn[index].image)
         labels = drawn[index].labels.astype(np.uint16)

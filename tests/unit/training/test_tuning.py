@@ -15,7 +15,7 @@ from training.data.synthetic import NucleiDataset
 from training.decoding import read
 from training.tuning import GROUPING, tune
 
-DATA = NucleiDataset(count=1, size=96, min_nuclei=6, max_nuclei=6, radius_px=9)
+DATA = NucleiDataset(count=1, size=96, min_objects=6, max_objects=6, radius_px=9)
 RECIPE = Recipe(
     method="discriminative",
     embedding_size=2,

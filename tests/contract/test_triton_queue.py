@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from google.protobuf import text_format
 
 from service.backends.base import CallContext
 from service.backends.triton import TritonBackend
@@ -17,7 +18,7 @@ from service.domain import Category, Deadline, Priority
 from service.recipe import Recipe
 from tests.contract.networks import EMBEDDING_SIZE, network
 from tests.triton_server.server import TritonServer
-from training.server_config import configure, write_config
+from training.server_config import configure, read_config, write_config
 
 pytestmark = pytest.mark.triton
 
@@ -30,10 +31,8 @@ def server(
     tmp_path_factory: pytest.TempPathFactory, start_triton: Callable[..., TritonServer]
 ) -> TritonServer:
     """A server on a configuration written as export writes it."""
-    folder = tmp_path_factory.mktemp("queue") / "slow"
-    (folder / "1").mkdir(parents=True)
+    repository = tmp_path_factory.mktemp("queue")
     data = network("slow")
-    (folder / "1" / "model.onnx").write_bytes(data)
     recipe = Recipe(
         method="discriminative",
         embedding_size=EMBEDDING_SIZE,
@@ -41,15 +40,20 @@ def server(
         size_multiple=2,
         network_sha256=hashlib.sha256(data).hexdigest(),
     )
-    (folder / "config.pbtxt").write_text(write_config("slow", recipe, CHANNELS))
-    spare_the_lever(folder)
-    return start_triton(folder.parent)
+    for name in ("first", "joined", "batch"):  # one for every test that counts
+        folder = repository / name
+        (folder / "1").mkdir(parents=True)
+        (folder / "1" / "model.onnx").write_bytes(data)
+        (folder / "config.pbtxt").write_text(write_config(name, recipe, CHANNELS))
+        spare_the_lever(folder)
+    return start_triton(repository)
 
 
 def spare_the_lever(folder: Path) -> None:
-    """Warm up with black images: a random first pixel would make this network take seconds."""
-    path = folder / "config.pbtxt"
-    path.write_text(path.read_text().replace("random_data: true", "zero_data: true"))
+    """Leave warm-up out: a random first pixel would make this network take seconds."""
+    config = read_config(folder)
+    del config.model_warmup[:]
+    (folder / "config.pbtxt").write_text(text_format.MessageToString(config))
 
 
 def lever(value: int, *, count: int = 1) -> npt.NDArray[np.uint8]:
@@ -62,13 +66,18 @@ def context(priority: Priority = Priority.INTERACTIVE) -> CallContext:
     return CallContext("queue", Deadline.after(30.0), priority=priority)
 
 
-def executions(server: TritonServer) -> float:
-    return server.metrics()['nv_inference_exec_count{model="slow",version="1"}']
+async def executions(server: TritonServer, model: str, *, images: int) -> float:
+    """Return in how many runs a model answered so many images; the server counts after it."""
+    labels = f'{{model="{model}",version="1"}}'
+    async with asyncio.timeout(10.0):
+        while (seen := server.metrics()).get(f"nv_inference_count{labels}") != images:  # noqa: ASYNC110 - another process's state
+            await asyncio.sleep(0.01)
+    return seen[f"nv_inference_exec_count{labels}"]
 
 
-async def pending(server: TritonServer, count: int) -> None:
+async def pending(server: TritonServer, model: str, count: int) -> None:
     """Wait until so many calls wait in the server's queue."""
-    key = 'nv_inference_pending_request_count{model="slow",version="1"}'
+    key = f'nv_inference_pending_request_count{{model="{model}",version="1"}}'
     async with asyncio.timeout(10.0):
         while server.metrics().get(key, 0) < count:  # noqa: ASYNC110 - another process's state
             await asyncio.sleep(0.01)
@@ -79,7 +88,7 @@ async def test_what_somebody_waits_for_overtakes_what_nobody_does(
 ) -> None:
     backend = open_triton(server.address)
     await backend.start()
-    model = await backend.model("slow")
+    model = await backend.model("first")
     done: list[str] = []
 
     async def call(name: str, units: int, priority: Priority) -> None:
@@ -89,7 +98,7 @@ async def test_what_somebody_waits_for_overtakes_what_nobody_does(
     calls = [asyncio.create_task(call("running", 10, Priority.BACKGROUND))]
     await asyncio.sleep(0.2)
     calls += [asyncio.create_task(call("job", 1, Priority.BACKGROUND)) for _ in range(2)]
-    await pending(server, 2)
+    await pending(server, "first", 2)
     calls.append(asyncio.create_task(call("interactive", 1, Priority.INTERACTIVE)))
     await asyncio.gather(*calls)
     assert done == ["running", "interactive", "job", "job"]
@@ -100,13 +109,12 @@ async def test_requests_that_wait_are_answered_together(
 ) -> None:
     backend = open_triton(server.address)
     await backend.start()
-    model = await backend.model("slow")
-    before = executions(server)
+    model = await backend.model("joined")
     first = asyncio.create_task(backend.infer(lever(10), model, context()))
     await asyncio.sleep(0.2)
     others = [asyncio.create_task(backend.infer(lever(0), model, context())) for _ in range(5)]
     await asyncio.gather(first, *others)
-    assert executions(server) - before == 2
+    assert await executions(server, "joined", images=6) == 2
 
 
 async def test_images_of_one_request_are_one_execution(
@@ -114,9 +122,8 @@ async def test_images_of_one_request_are_one_execution(
 ) -> None:
     backend = open_triton(server.address)
     await backend.start()
-    before = executions(server)
-    await backend.infer(lever(0, count=8), await backend.model("slow"), context())
-    assert executions(server) - before == 1
+    await backend.infer(lever(0, count=8), await backend.model("batch"), context())
+    assert await executions(server, "batch", images=8) == 1
 
 
 async def test_the_gateway_learns_the_buckets_that_a_model_is_given(
@@ -125,13 +132,13 @@ async def test_the_gateway_learns_the_buckets_that_a_model_is_given(
     start_triton: Callable[..., TritonServer],
     open_triton: Open,
 ) -> None:
-    folder = tmp_path / "slow"
+    folder = tmp_path / "first"
     (folder / "1").mkdir(parents=True)
     (folder / "1" / "model.onnx").write_bytes(network("slow"))
-    source = server.repository / "slow" / "config.pbtxt"
+    source = server.repository / "first" / "config.pbtxt"
     (folder / "config.pbtxt").write_text(source.read_text())
     configure(folder, buckets=(32, 64))
     spare_the_lever(folder)
     backend = open_triton(start_triton(tmp_path).address)
     await backend.start()
-    assert (await backend.model("slow")).recipe.size_buckets == (32, 64)
+    assert (await backend.model("first")).recipe.size_buckets == (32, 64)

@@ -21,7 +21,7 @@ from service.api.orders import (
 )
 from service.api.presence import while_connected
 from service.api.problems import problems
-from service.api.schemas import JobOut, SegmentAnswer, SegmentQuery
+from service.api.schemas import CocoOut, JobOut, SegmentAnswer, SegmentQuery
 from service.api.state import GatewayOf, client_of, intake_of
 from service.domain import Deadline
 from service.errors import BadParameter, DeadlineExceeded
@@ -62,7 +62,7 @@ PreferHeader = Annotated[
 
 @router.post(
     "/segment",
-    response_model=SegmentAnswer,
+    response_model=SegmentAnswer | list[CocoOut],
     responses={**_ANSWERS, **problems(*_STATUSES)},
     dependencies=[Depends(taken_up), Depends(within_quota)],
     openapi_extra={

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -146,6 +146,13 @@ class RleOut(BaseModel):
     counts: str | list[int]
 
 
+class PolygonsOut(BaseModel):
+    """Outlines along pixel edges, in pixels: polygons of rings of x, y; the first ring is outer."""
+
+    type: Literal["MultiPolygon"]
+    coordinates: list[list[list[tuple[float, float]]]]
+
+
 class InstanceOut(BaseModel):
     """One object."""
 
@@ -155,11 +162,25 @@ class InstanceOut(BaseModel):
     area: int = Field(description="Pixels.")
     bbox: tuple[int, int, int, int] = Field(description="COCO: x, y, width, height in pixels.")
     centroid: tuple[float, float] = Field(description="x, y in pixels.")
+    segmentation: RleOut | PolygonsOut = Field(
+        description="Run lengths, or outlines in the format `polygons`."
+    )
+
+
+class CocoOut(BaseModel):
+    """One object as COCO's result files have it."""
+
+    image_id: int
+    category_id: int
     segmentation: RleOut
+    bbox: tuple[int, int, int, int] = Field(description="x, y, width, height in pixels.")
+    area: int = Field(description="Pixels.")
+    score: float = Field(ge=0, le=1)
+    iscrowd: Literal[0]
 
 
 class SegmentAnswer(BaseModel):
-    """Answer of ``POST /segment``."""
+    """Answer of ``POST /segment`` in the formats `rle`, `rle_uncompressed` and `polygons`."""
 
     request_id: str
     model: ModelRef

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import cv2
+import jsonschema
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -68,6 +69,14 @@ def test_every_example_gets_instances_whose_facts_agree_with_their_masks(
         assert instance["centroid"] == pytest.approx([columns.mean(), rows.mean()], abs=0.01)
     scores = [instance["score"] for instance in answer["instances"]]
     assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("form", ["rle", "rle_uncompressed", "polygons", "coco"])
+def test_every_answer_in_json_is_as_the_schema_says(gateway: LiveGateway, form: str) -> None:
+    answer = gateway.segment(EXAMPLES[0].read_bytes(), f"?format={form}")
+    schema = gateway.request("GET", "/openapi.json").json()
+    said = schema["paths"]["/segment"]["post"]["responses"]["200"]["content"]["application/json"]
+    jsonschema.validate(answer.json(), {**said["schema"], "components": schema["components"]})
 
 
 def test_masks_of_one_answer_never_overlap(gateway: LiveGateway) -> None:

@@ -76,7 +76,7 @@ coverage: $(VENV)/.dev ## run the suite and report coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term
 
 bench: $(VENV)/.dev ## time the kernels beside other ways, into docs/BENCHMARKS.md (some minutes)
-	@$(BIN)/python -m benchmarks.bench_kernels
+	@$(BIN)/python -m benchmarks.bench
 
 fmt: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .

@@ -1,19 +1,16 @@
 """Time clustering and mask encoding beside what others use, in one run on the same data.
 
-``python -m benchmarks.bench_kernels`` prints its tables and writes them into docs/BENCHMARKS.md;
-``--quick`` leaves out the slow contenders and writes nothing. Contenders take turns; each number is
-the quickest turn in CPU time of the thread, which other processes on the machine disturb least.
-Throughput of threads is wall time.
+`benchmarks.bench` runs what stands here. Contenders take turns; each number is the quickest turn in
+CPU time of the thread, which other processes on the machine disturb least. Throughput of threads is
+wall time.
 
 Axes: E embedding, H W image, K instances.
 """
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import os
-import platform
 import subprocess
 import sys
 import threading
@@ -35,9 +32,6 @@ from service.postprocess.clustering import cluster
 
 BANDWIDTH = 1.5
 MIN_PIXELS = 10
-PAGE = Path("docs/BENCHMARKS.md")
-BEGIN, END = "<!-- kernels: begin -->", "<!-- kernels: end -->"
-COMMAND = "python -m benchmarks.bench_kernels"
 
 Call = Callable[[], Any]
 
@@ -183,22 +177,26 @@ def reads(turns: int, cases: Sequence[tuple[int, int, int, float, str]]) -> str:
     return table(header, rows)
 
 
-def contenders(side: int, turns: int) -> str:
+OTHERS: dict[str, Callable[[Map], npt.NDArray[np.int32]]] = {
+    "NumPy, the paper's loop": paper_loop,
+    "scikit-learn HDBSCAN": hdbscan,
+    "scikit-learn MeanShift, bin_seeding": mean_shift,
+}
+
+
+def contenders(side: int, turns: int, names: Sequence[str]) -> str:
     """Compare clustering with what others use."""
     data = draw_map(side, 8, 30, 0.15)
     [ours] = quickest([lambda: run_cluster(data)], turns)
     reference = run_cluster(data)
     rows = [["ours", f"{ours:.2f}", "1", f"{agreement(data, reference):.5f}", "1"]]
-    for name, call in (
-        ("NumPy, the paper's loop", paper_loop),
-        ("scikit-learn HDBSCAN", hdbscan),
-        ("scikit-learn MeanShift, bin_seeding", mean_shift),
-    ):
+    for name in names:
         found: list[npt.NDArray[np.int32]] = []
+        call = OTHERS[name]
         [spent] = quickest([lambda call=call, found=found: found.append(call(data))], 1)
         same = adjusted_rand_score(reference[data.foreground], found[0][data.foreground])
         rows.append(
-            [name, f"{spent:.0f}", f"{spent / ours:,.0f}", f"{agreement(data, found[0]):.5f}",
+            [name, f"{spent:,.0f}", f"**{spent / ours:,.0f}**", f"{agreement(data, found[0]):.5f}",
              f"{same:.5f}"]
         )  # fmt: skip
         print(rows[-1], flush=True)
@@ -315,67 +313,3 @@ def memory_table() -> str:
         ["encode_labels, 2160 x 3840, noise", f"{float(out[2]):.2f} of the label image"],
     ]
     return table(["", "extra memory, result included"], rows)
-
-
-def machine() -> str:
-    """Describe the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
-
-
-CASES: tuple[tuple[int, int, int, float, str], ...] = (
-    (512, 8, 30, 0.15, "float32"), (512, 8, 30, 0.15, "float16"),
-    (512, 8, 30, 0.05, "float32"), (512, 8, 30, 0.3, "float32"), (512, 8, 30, 0.4, "float32"),
-    (512, 2, 30, 0.15, "float32"), (512, 16, 30, 0.15, "float32"), (512, 32, 30, 0.15, "float32"),
-    (512, 8, 1, 0.15, "float32"), (512, 8, 200, 0.15, "float32"), (512, 8, 1000, 0.15, "float32"),
-    (256, 8, 8, 0.15, "float32"), (1024, 8, 120, 0.15, "float32"), (2048, 8, 480, 0.15, "float32"),
-    (4096, 8, 1920, 0.15, "float32"),
-)  # fmt: skip
-
-
-def main() -> None:
-    """Run what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a minute, nothing written")
-    parser.add_argument("--turns", type=int, default=100)
-    arguments = parser.parse_args()
-    if arguments.quick:
-        print(reads(arguments.turns, CASES[:4]))
-        print(encoding([(512, 512, 20)], 20))
-        print(threads_table(0.3))
-        return
-    steps: dict[str, Callable[[], str]] = {
-        "Clustering beside one plain read of the embedding (`embedding.sum()`, float32)": lambda: (
-            reads(arguments.turns, CASES)
-        ),
-        "Two threads": lambda: threads_table(0.5),
-        "Masks": lambda: encoding([(512, 512, 20), (1080, 1920, 100), (2160, 3840, 200)], 20),
-        "Memory": memory_table,
-        "Other ways to cluster, 128 x 128, E=8, K=30, noise 0.15": lambda: contenders(128, 50),
-        "Other ways to cluster, 512 x 512, E=8, K=30, noise 0.15": lambda: contenders(512, 50),
-    }
-    sections: dict[str, str] = {}
-    for title, step in steps.items():  # the last ones take minutes: write what there is
-        sections[title] = step()
-        write(sections)
-
-
-def write(sections: dict[str, str]) -> None:
-    """Put the tables between the page's marks, or at its end."""
-    body = "\n\n".join(f"### {title}\n\n{text}" for title, text in sections.items())
-    text = (
-        f"{BEGIN}\n## Clustering and masks\n\n`{COMMAND}` on {machine()}, Python "
-        f"{platform.python_version()}. Contenders take turns in one process; numbers are the "
-        "quickest turn in CPU time of one thread, throughput of threads is wall time. Bandwidth "
-        f"{BANDWIDTH}, centres 3.0 apart, noise per dimension, half of the image foreground."
-        f"\n\n{body}\n{END}\n"
-    )
-    page = PAGE.read_text() if PAGE.exists() else "# Benchmarks\n\n"
-    head, mark, rest = page.partition(BEGIN)
-    PAGE.write_text(head + text + (rest.partition(END)[2].lstrip("\n") if mark else ""))
-
-
-if __name__ == "__main__":
-    main()

@@ -18,10 +18,13 @@ if __name__ == "__main__":
         state = engine.train(
             TINY, drawn(8, seed=0), drawn(2, seed=1), out / "run", recorder, ranks=ranks
         )
+        spread = ranks.mean(torch.tensor(torch.nan if ranks.rank == 1 else 1.0))
     saw = {
         "masks": recorder.masks,
         "weights": state.model,
         "totals": recorder.totals,
         "validations": len(recorder.scores),
     }
-    torch.save({**saw, "best": state.best, "step": state.step}, out / f"{ranks.rank}.pt")
+    torch.save(
+        {**saw, "spread": spread, "best": state.best, "step": state.step}, out / f"{ranks.rank}.pt"
+    )

@@ -78,6 +78,10 @@ def test_the_first_alone_validates_and_saves_and_all_know_the_result(
     assert first["best"] == second["best"] == checkpoint.load(place / "run/last.pt").best
 
 
+def test_what_is_not_finite_in_one_is_not_finite_in_all(both: tuple[Saw, Saw]) -> None:
+    assert all(torch.isnan(saw["spread"]) for saw in both)
+
+
 def test_they_learn_what_one_process_does_that_adds_up_two_batches(
     both: tuple[Saw, Saw], tmp_path: Path
 ) -> None:

@@ -233,7 +233,7 @@ class EmbeddedBackend:
 def _is_network(folder: Path) -> bool:
     """Return whether a model is a network; ensembles and Python code only a server runs."""
     config = parse_config((folder / "config.pbtxt").read_text(encoding="utf-8"))
-    return config.platform != "ensemble" and config.backend != "python"
+    return bool(config.platform != "ensemble" and config.backend != "python")
 
 
 def _run(

@@ -192,7 +192,7 @@ def _centres(embedding: Tensor, mask: Tensor, radius2: float) -> tuple[Tensor, f
 def _ball(centres: Tensor, samples: Tensor, radius2: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return how many samples lie around each centre, how many near to it, and their mean."""
     numbers, cores, means = [], [], []
-    for part in centres.split(_CHUNK // 32):
+    for part in torch.split(centres, _CHUNK // 32):
         d2 = _distance2(part, samples)
         inside = (d2 < radius2).to(samples.dtype)
         number = inside.sum(dim=1)
@@ -289,7 +289,7 @@ def _nearest(vectors: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     if not len(centres):
         nowhere = vectors.new_full((len(vectors),), torch.inf)
         return torch.zeros_like(nowhere, dtype=torch.int64), nowhere
-    parts = [_distance2(part, centres).min(dim=1) for part in vectors.split(_CHUNK)]
+    parts = [_distance2(part, centres).min(dim=1) for part in torch.split(vectors, _CHUNK)]
     if not parts:
         return torch.zeros(0, dtype=torch.int64, device=vectors.device), vectors.new_zeros(0)
     return torch.cat([part.indices for part in parts]), torch.cat([part.values for part in parts])

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import triton_python_backend_utils as pb_utils  # exists only inside Triton
+from torch.utils.dlpack import from_dlpack
 
 from training.server_model.clustering import instances  # beside this file in a model folder
 
@@ -28,7 +29,7 @@ class TritonPythonModel:
         """Cluster the images of one request; a failure is its answer alone."""
         try:
             embedding, foreground = (
-                torch.from_dlpack(pb_utils.get_input_tensor_by_name(request, name).to_dlpack())
+                from_dlpack(pb_utils.get_input_tensor_by_name(request, name).to_dlpack())
                 for name in ("embedding", "foreground")
             )
             with torch.inference_mode():

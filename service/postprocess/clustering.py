@@ -162,7 +162,7 @@ def _partition(  # noqa: PLR0913 - the parameters of `cluster` and where to put 
     centres, reach2 = _centres(planes, mask, radius2, seed)
     labels = np.empty(mask.shape, np.int32)
     counts = assign.assign(planes, mask, centres, reach2, labels, distances2)
-    if counts[0] > 0:
+    if counts[0] >= smallest:
         missed = _missed(planes, labels, radius2, smallest)
         if missed.size:
             centres = np.concatenate((centres, missed), axis=1)

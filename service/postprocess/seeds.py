@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.compiled import inlined, kernel
-from service.postprocess.lookup import FAR, build, measure, spans
+from service.postprocess.lookup import FAR, FEW, build, measure, spans
 from service.postprocess.planes import Planes, load, widen
 
 Float32 = npt.NDArray[np.float32]
@@ -110,8 +110,8 @@ def shift(
     """Move each leader to the mean of the samples around it until it rests.
 
     Returns the resting places, how many samples lie around each, and how many within half the
-    radius. Samples are sorted by their leader first; only blocks that a ball can reach are looked
-    at.
+    radius; no samples where a leader comes to the resting place of an earlier one. Samples are
+    sorted by their leader first; only blocks that a ball can reach are looked at.
     """
     size, total = samples.shape
     count = leaders.shape[1]
@@ -148,7 +148,10 @@ def shift(
     sums = np.empty(size, np.float64)
     gaps2 = np.empty(count, np.float32)
     near = np.empty(count, np.int32)
+    rested = np.empty((size, min(count, FEW)), np.float32)
+    resting = 0
     for k in range(count):
+        followed = False
         for _ in range(rounds):
             vector[:] = centres[:, k]
             sums[:] = 0.0
@@ -180,8 +183,17 @@ def shift(
             for e in range(size):
                 moved2 += (sums[e] / inside - centres[e, k]) ** 2
                 centres[e, k] = sums[e] / inside
-            if moved2 <= radius2 * 1e-4:
+            vector[:] = centres[:, k]
+            measure(rested, vector, 0, resting, gaps2)
+            for at in range(resting):
+                followed |= gaps2[at] <= radius2 / np.float32(16.0)
+            if followed:
+                support[k] = core[k] = 0
+            if followed or moved2 <= radius2 * 1e-4:
                 break
+        if not followed and resting < rested.shape[1]:
+            rested[:, resting] = centres[:, k]
+            resting += 1
     return centres, support, core
 
 

@@ -13,7 +13,7 @@ from service.domain import Deadline, Priority
 from service.recipe import Recipe
 
 CALL_PIXELS: Final = 2**19
-"""Pixels up to which small images share a call; beyond, a batch gains nothing (docs/TRITON.md)."""
+"""Pixels up to which small images share a call; beyond, a batch gains little (docs/TRITON.md)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class Page:
 
     def _complete(self, before: set[Path]) -> set[Path]:
         """What is new and whole: Chromium first holds the place with an empty file."""
-        new = set(self.downloads.iterdir()) - before
+        new = set(self.downloads.glob("[!.]*")) - before  # hidden ones are its own, and vanish
         return {path for path in new if path.suffix != ".crdownload" and path.stat().st_size}
 
     def complaints(self) -> list[str]:

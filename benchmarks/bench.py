@@ -30,11 +30,12 @@ COMMAND = "python -m benchmarks.bench"
 
 
 def machine() -> str:
-    """Describe the processor."""
+    """Describe the processor and the interpreter."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
+    name = names[0] if names else platform.processor()
+    return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 CASES: tuple[tuple[int, int, int, float, str], ...] = (
@@ -87,7 +88,7 @@ def main() -> None:
         return
     for part in arguments.part:
         for title, step in PARTS[part].items():  # the last ones take minutes: write what there is
-            write(title, step(arguments.turns))
+            write(title, f"`{COMMAND} --part {part}` on {machine()}.\n\n{step(arguments.turns)}")
 
 
 def write(title: str, text: str) -> None:
@@ -100,10 +101,10 @@ def write(title: str, text: str) -> None:
     order = [name for steps in PARTS.values() for name in steps if name in sections]
     body = "\n".join(f"### {name}\n\n{sections[name].strip()}\n" for name in order)
     PAGE.write_text(
-        f"{head}{BEGIN}\n## Clustering and masks\n\n`{COMMAND}` on {machine()}, Python "
-        f"{platform.python_version()}. Contenders take turns in one process; numbers are the "
-        "quickest turn in CPU time of one thread, throughput of threads is wall time. Bandwidth "
-        f"{BANDWIDTH}, centres 3.0 apart, noise per dimension, half of the image foreground."
+        f"{head}{BEGIN}\n## Clustering and masks\n\n`make bench`. Contenders take turns in one "
+        "process; numbers are the quickest turn in CPU time of one thread, throughput of threads "
+        f"is wall time. Bandwidth {BANDWIDTH}, centres 3.0 apart, noise per dimension, half of the "
+        "image foreground."
         f"\n\n{body}{END}\n{tail.lstrip(chr(10))}"
     )
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from tests.fuzz.hostile import seeds
 
-BEGINNINGS = {
+BEGINNINGS: Final[dict[str, Callable[[], list[bytes]]]] = {
     "image": seeds,
     "parameters": lambda: [
         b"format=rle&min_area=3&min_score=0.5&max_instances=10&bandwidth=1.5&classes=1,2",

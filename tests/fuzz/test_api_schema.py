@@ -1,6 +1,8 @@
 """Requests drawn from the OpenAPI schema, right and wrong: the answer is always a documented one.
 
-``FUZZ_EXAMPLES=600`` sends ten thousand, other ones each time (or with ``--hypothesis-seed``).
+``FUZZ_EXAMPLES=600`` sends ten thousand, other ones each time (or with ``--hypothesis-seed``);
+``FUZZ_ADDRESS`` names a gateway that runs already, so that its memory can be watched from run to
+run.
 """
 
 from __future__ import annotations
@@ -45,7 +47,10 @@ CHECKS = [
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if "FUZZ_ADDRESS" in os.environ:
+        yield os.environ["FUZZ_ADDRESS"]
+        return
     folder = tmp_path_factory.mktemp("schema")
     write_model(folder, "plain")
     options = {
@@ -55,7 +60,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
         "log_level": "error",
     }
     with LiveGateway(options) as live:
-        yield live
+        yield live.address
 
 
 @schema.parametrize()
@@ -65,5 +70,5 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
     derandomize="FUZZ_EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),
 )
-def test_every_answer_is_documented(case: schemathesis.Case[Any], gateway: LiveGateway) -> None:
-    case.call_and_validate(base_url=gateway.address, checks=CHECKS)
+def test_every_answer_is_documented(case: schemathesis.Case[Any], address: str) -> None:
+    case.call_and_validate(base_url=address, checks=CHECKS)

@@ -20,7 +20,7 @@ from tritonclient.grpc import model_config_pb2
 
 from service import signature
 from service.recipe import PARAMETER, Recipe
-from training.server_config import BATCHES, add_warmup, read_config
+from training.server_config import BATCHES, add_warmup, network_folders, read_config
 
 VARIANT: Final = "tensorrt"
 SIDES: Final = (256, 512, 768, 1024)
@@ -44,10 +44,10 @@ def write_variants(repository: Path) -> list[Path]:
         The files.
     """
     written = []
-    for path in sorted(repository.glob("*/config.pbtxt")):
-        target = path.parent / "configs" / f"{VARIANT}.pbtxt"
+    for folder in network_folders(repository):
+        target = folder / "configs" / f"{VARIANT}.pbtxt"
         target.parent.mkdir(exist_ok=True)
-        target.write_text(text_format.MessageToString(tensorrt_variant(read_config(path.parent))))
+        target.write_text(text_format.MessageToString(tensorrt_variant(read_config(folder))))
         written.append(target)
     return written
 

@@ -116,6 +116,18 @@ def read_config(folder: Path) -> Any:
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
+def network_folders(repository: Path) -> list[Path]:
+    """Return the folders of a repository whose model is a network, not code or an ensemble.
+
+    Raises
+    ------
+    ParseError
+        If a ``config.pbtxt`` is no model configuration.
+    """
+    folders = sorted(path.parent for path in repository.glob("*/config.pbtxt"))
+    return [folder for folder in folders if read_config(folder).backend == "onnxruntime"]
+
+
 def configure(folder: Path, *, buckets: Sequence[int] | None = None) -> Path:
     """Write the ``config.pbtxt`` of a model folder anew; the network stays as it is.
 

@@ -10,7 +10,7 @@ from service.errors import ArtefactError
 from training.commands import check_repository
 from training.commands.command import Command, console
 from training.export import ExportError
-from training.server_config import configure
+from training.server_config import configure, network_folders
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -28,15 +28,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the configuration of every model folder."""
-    folders = sorted(path.parent for path in options.repository.glob("*/config.pbtxt"))
-    if not folders:
-        raise ExportError(f"{options.repository} holds no model folder")
-    for folder in folders:
-        try:
+    try:
+        folders = network_folders(options.repository)
+        if not folders:
+            raise ExportError(f"{options.repository} holds no model folder")
+        for folder in folders:
             path = configure(folder, buckets=options.buckets)
-        except (ArtefactError, text_format.ParseError) as error:
-            raise ExportError(f"{folder}: {error}") from error
-        console.print(f"wrote {path}", markup=False)
+            console.print(f"wrote {path}", markup=False)
+    except (ArtefactError, text_format.ParseError) as error:
+        raise ExportError(f"{options.repository}: {error}") from error
 
 
 COMMAND = Command(

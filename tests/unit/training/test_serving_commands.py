@@ -108,3 +108,6 @@ def test_clustering_on_the_server_writes_two_models_in_order(repository: Path) -
         "nuclei-labels",
     }
     assert main(["check-repository", str(repository)]) == 0
+    assert main(["configure", str(repository)]) == 0
+    assert main(["tensorrt", str(repository)]) == 0
+    assert [path.parent.parent.name for path in repository.glob("*/configs/*")] == ["nuclei"]

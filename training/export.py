@@ -9,6 +9,7 @@ import base64
 import hashlib
 import io
 import json
+import logging
 import warnings
 from ast import literal_eval
 from dataclasses import dataclass, replace
@@ -150,6 +151,8 @@ def write_folder(folder: Path, recipe: Recipe, session: Any, network: bytes, *, 
 
 def to_onnx(network: ServedNetwork, *, multiple: int) -> bytes:
     """Trace the network with free batch, height and width; the file that is served."""
+    # It misses the operators of torchvision, which nothing here uses, line by line.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     example = torch.randint(0, 256, (2, 2 * multiple, 3 * multiple, 3), dtype=torch.uint8)
     batch = torch.export.Dim("batch", max=64)
     height, width = torch.export.Dim("rows", max=1024), torch.export.Dim("columns", max=1024)

@@ -22,10 +22,9 @@ def joined(
     labels: npt.NDArray[np.int32], where: npt.NDArray[np.float32], below: float, border: float
 ) -> npt.NDArray[np.int32]:
     result = labels.copy()
-    counts = np.bincount(np.maximum(labels, 0).ravel(), minlength=where.shape[1] + 1)
-    counts = join(result, counts.astype(np.int32), where, below=below, border=border)
-    found = np.bincount(np.maximum(result, 0).ravel(), minlength=counts.size)
-    assert np.array_equal(counts, found)
+    before = np.bincount(np.maximum(labels, 0).ravel(), minlength=where.shape[1] + 1)
+    after = join(result, before.astype(np.int32), where, below=below, border=border)
+    assert np.array_equal(after, np.bincount(np.maximum(result, 0).ravel(), minlength=after.size))
     return result
 
 

@@ -45,7 +45,7 @@ def assemble(settings: Settings, workers: Workers | None = None) -> Gateway:
         What runs its functions, if not a pool as the settings ask for.
     """
     metrics = Metrics()
-    workers = workers or Workers(settings.worker_count())
+    workers = workers or Workers(settings.worker_count(), nice=settings.compute_nice)
     gate = Gate(
         slots=settings.in_flight_limit(),
         waiting=settings.max_queue,

@@ -38,7 +38,8 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     ArtefactError
         If it cannot become ready; says why.
     """
-    gateway = assemble(settings)
+    # Nobody waits at a door here: computing is all there is to do.
+    gateway = assemble(settings.model_copy(update={"compute_nice": 0}))
     try:
         yield await _ready(gateway)
     finally:

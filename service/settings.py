@@ -77,6 +77,14 @@ class Settings(BaseSettings):
         0, ge=0, le=256, description="Threads of the embedded network; 0 means one per core."
     )
 
+    compute_nice: int = Field(
+        5,
+        ge=0,
+        le=19,
+        description="By how much threads that compute stand back behind the one that accepts, "
+        "answers and refuses (`nice`, on Linux).",
+    )
+
     max_body_bytes: int = Field(32 * 2**20, ge=1024, description="Largest request body, in bytes.")
     max_image_pixels: int = Field(
         100_000_000, ge=1, description="Most pixels an image may have (from its header)."

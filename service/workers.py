@@ -11,13 +11,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, ParamSpec, TypeVar
 
 from service.domain import Deadline, Stage
 from service.errors import DeadlineExceeded, Overloaded
+from service.threads import compute_threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -214,13 +215,15 @@ class Workers:
     ----------
     threads : int
         Functions that run at once.
+    nice : int
+        By how much they stand back behind the event loop.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, *, nice: int = 0) -> None:
         self.threads = threads
         self.busy = 0
         self._counting = threading.Lock()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="worker")
+        self._pool = compute_threads(threads, "worker", nice=nice)
 
     async def run(
         self, deadline: Deadline, stage: Stage, function: Callable[P, T], *args: P.args,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from service.errors import (
     DeadlineExceeded,
     ModelNotFound,
 )
+from service.threads import compute_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,14 @@ class EmbeddedBackend:
         Threads that one call of a network uses.
     calls : int
         Calls that run at once; further ones wait for their turn.
+    nice : int
+        By how much all these threads stand back behind the event loop.
     """
 
-    def __init__(self, repository: Path, *, threads: int, calls: int) -> None:
+    def __init__(self, repository: Path, *, threads: int, calls: int, nice: int = 0) -> None:
         self._repository = repository
         self._threads = threads
-        self._pool = ThreadPoolExecutor(calls, thread_name_prefix="network")
+        self._pool = compute_threads(calls, "network", nice=nice)
         self._loaded: dict[str, dict[str, _Loaded]] = {}
         self._open = False
 
@@ -62,7 +64,9 @@ class EmbeddedBackend:
         ArtefactError
             If the repository holds no model, or one that cannot be served.
         """
-        self._loaded = await asyncio.to_thread(self._load_all)
+        # On the pool: ONNX Runtime's own threads have the priority of the thread that starts them.
+        loop = asyncio.get_running_loop()
+        self._loaded = await loop.run_in_executor(self._pool, self._load_all)
         self._open = True
 
     async def models(self) -> Sequence[Model]:
@@ -134,7 +138,8 @@ class EmbeddedBackend:
         if not (folder / "config.pbtxt").is_file():
             raise ModelNotFound(f"the repository holds no model {name!r}")
         try:
-            new = await asyncio.to_thread(self._load_model, folder)
+            loop = asyncio.get_running_loop()
+            new = await loop.run_in_executor(self._pool, self._load_model, folder)
         except (ArtefactError, OSError) as error:
             raise BackendFailed(f"model {name} cannot be loaded") from error
         (version,) = new

@@ -28,4 +28,5 @@ def create_backend(settings: Settings) -> Backend:
         settings.model_repository,
         threads=settings.inference_thread_count(),
         calls=settings.in_flight_limit(),
+        nice=settings.compute_nice,
     )

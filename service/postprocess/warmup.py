@@ -51,10 +51,12 @@ def _picture(method: Method, dtype: type[np.floating[Any]]) -> Prediction:
 
 
 def _recipe(method: Method) -> Recipe:
+    # So far apart are the halves of the picture: they are joined.
+    joins = {"join_below": 20.0} if method == "discriminative" else {}
     return Recipe(
         method=method,
         embedding_size=2,
         classes=(Category(1, "object"),),
         size_multiple=1,
-        decoder={"min_pixels": 2},
+        decoder={"min_pixels": 2, **joins},
     )

@@ -71,7 +71,10 @@ def test_segment_goes_on_where_it_was_interrupted_without_loss_or_repetition(
     for name in names:
         shutil.copy(picture, name)
     command = [sys.executable, "-m", "service", "segment", str(folder), "--jsonl", str(out)]
+    # Where the suite runs in the background, the signal is ignored, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as first:
+        signal.signal(signal.SIGINT, before)
         while not (out.exists() and out.stat().st_size):
             with pytest.raises(subprocess.TimeoutExpired):  # it has not ended
                 first.wait(0.02)

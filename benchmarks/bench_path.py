@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-import orjson
 from PIL import Image
 
 from benchmarks.bench_kernels import draw_labels, quickest, table
 from service import signature
-from service.domain import Category, ImageLimits, Prediction, Segmentation
+from service.api.formats import write_instances
+from service.domain import Category, ImageLimits, Prediction
 from service.imaging.decode import decode_image
 from service.imaging.geometry import fit
 from service.postprocess.clustering import decode_discriminative
@@ -69,24 +69,6 @@ def in_file(pixels: npt.NDArray[np.uint8], form: str) -> bytes:
     return file.getvalue()
 
 
-def as_json(segmentation: Segmentation) -> bytes:
-    """Write the instances as the default answer does."""
-    return orjson.dumps(
-        [
-            {
-                "id": found.id,
-                "category": {"id": found.category.id, "name": found.category.name},
-                "score": round(found.score, 4),
-                "area": found.area_px,
-                "bbox": found.bbox_xywh,
-                "centroid": [round(value, 2) for value in found.centroid_xy],
-                "segmentation": found.rle,
-            }
-            for found in segmentation.instances
-        ]
-    )
-
-
 def stages(height: int, width: int, count: int) -> dict[str, Callable[[], Any]]:
     """Return every stage of one request, ready to call."""
     pixels, prediction = scene(height, width, count)
@@ -97,7 +79,7 @@ def stages(height: int, width: int, count: int) -> dict[str, Callable[[], Any]]:
     cluster = partial(decode_discriminative, embedding, mask, bandwidth=1.5, min_pixels=10)
     decoded = cluster()
     found = find(prediction, RECIPE, shape)
-    segmentation = extract(prediction, RECIPE, shape)
+    instances = extract(prediction, RECIPE, shape).instances
     return {
         "decode PNG": partial(decode_image, in_file(pixels, "PNG"), ImageLimits()),
         "decode JPEG": partial(decode_image, in_file(pixels, "JPEG"), ImageLimits()),
@@ -110,7 +92,7 @@ def stages(height: int, width: int, count: int) -> dict[str, Callable[[], Any]]:
         "rank, encode": lambda: rank(
             type(found)(found.labels.copy(), found.scores, found.classes), RECIPE, DEFAULT_OPTIONS
         ),
-        "JSON": partial(as_json, segmentation),
+        "JSON": partial(write_instances, instances, [instance.rle for instance in instances]),
     }
 
 

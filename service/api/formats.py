@@ -12,7 +12,7 @@ import numpy.typing as npt
 import orjson
 
 from service.api.schemas import Format
-from service.domain import Prediction, Timings
+from service.domain import Instance, Prediction, Timings
 from service.errors import BadParameter, NotAcceptable
 from service.masks.imagej import roi_zip
 from service.masks.label_png import label_png, write_png
@@ -104,7 +104,8 @@ def timings_ms(timings: Timings) -> dict[str, float]:
     return {**spent, "total": round(timings.total_s * 1e3, 3)}
 
 
-def _instances(result: Result, segmentations: Iterable[Any]) -> bytes:
+def write_instances(instances: Iterable[Instance], masks: Iterable[Any]) -> bytes:
+    """Write instances as the JSON answers list them, each with its mask in some form."""
     return orjson.dumps(
         [
             {
@@ -114,28 +115,28 @@ def _instances(result: Result, segmentations: Iterable[Any]) -> bytes:
                 "area": instance.area_px,
                 "bbox": instance.bbox_xywh,
                 "centroid": [round(value, 2) for value in instance.centroid_xy],
-                "segmentation": segmentation,
+                "segmentation": mask,
             }
-            for instance, segmentation in zip(
-                result.segmentation.instances, segmentations, strict=True
-            )
+            for instance, mask in zip(instances, masks, strict=True)
         ]
     )
 
 
 def _rle(result: Result) -> bytes:
-    return _instances(result, (found.rle for found in result.segmentation.instances))
+    found = result.segmentation.instances
+    return write_instances(found, (instance.rle for instance in found))
 
 
 def _rle_uncompressed(result: Result) -> bytes:
     found = result.segmentation.instances
-    return _instances(result, (to_uncompressed(instance.rle) for instance in found))
+    return write_instances(found, (to_uncompressed(instance.rle) for instance in found))
 
 
 def _polygons(result: Result) -> bytes:
     outlines = polygons_of_labels(result.segmentation.labels)
-    return _instances(
-        result, ({"type": "MultiPolygon", "coordinates": outline} for outline in outlines)
+    return write_instances(
+        result.segmentation.instances,
+        ({"type": "MultiPolygon", "coordinates": outline} for outline in outlines),
     )
 
 

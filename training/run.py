@@ -16,6 +16,7 @@ from training.config.experiment import Config
 from training.data.dataset import Dataset
 from training.encoder_weights import SUFFIXES, load_encoder
 from training.models.build import build_model
+from training.models.network import PixelNetwork
 from training.ranks import Ranks
 from training.warm_start import warm_start
 
@@ -87,7 +88,7 @@ def save_run(run: Run) -> None:
         checkpoints.save(run.folder / "last.pt", state)
 
 
-def _begin_with(network: nn.Module, path: Path, images: Tensor) -> None:
+def _begin_with(network: PixelNetwork, path: Path, images: Tensor) -> None:
     if path.suffix in SUFFIXES:
         load_encoder(network, path)
     else:

@@ -2,6 +2,7 @@
 
 The served network has its normalisation folded into the convolutions. Batch normalisation is put
 back with statistics measured on a batch of the new data, scaled so that nothing changes at first.
+A wider network can begin with the weights of a narrower one (`training.widen`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from training.models.network import PixelNetwork
+from training.widen import fits, widen
+
 _PREFIX = "network."
 _HALF = "_half"
 
@@ -26,13 +30,13 @@ class WarmStartError(ValueError):
     """The model folder's weights do not fit the network."""
 
 
-def warm_start(model: nn.Module, folder: Path, images: Tensor) -> None:
+def warm_start(model: PixelNetwork, folder: Path, images: Tensor) -> None:
     """Load the weights of a served network into a network that trains.
 
     Parameters
     ----------
-    model : Module
-        Of the shape that was exported; changed in place.
+    model : PixelNetwork
+        Of the shape that was exported, or wider; changed in place.
     folder : Path
         Model folder, as ``training export`` writes it.
     images : (N, 3, H, W) float32
@@ -49,15 +53,20 @@ def warm_start(model: nn.Module, folder: Path, images: Tensor) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if id(parameter) not in normalising:
-                parameter.copy_(_take(stored, name, tuple(parameter.shape)))
+                joined = model.joined(name)
+                value = _take(stored, name, tuple(parameter.shape), joined)
+                parameter.copy_(widen(value, parameter, joined))
     for name, norm in norms.items():
-        bias = _take(stored, f"{name}.bias", (norm.num_features,))
+        bias = _take(stored, f"{name}.bias", (norm.num_features,), model.joined(name))
         norm.register_buffer("warm_bias", bias, persistent=False)
     _calibrate(model, list(norms.values()), images)
 
 
 def _calibrate(model: nn.Module, norms: list[nn.BatchNorm2d], images: Tensor) -> None:
-    """Set each normalisation, in the order of the forward pass, to add the folded bias alone."""
+    """Set each normalisation, in the order of the forward pass, to add the folded bias alone.
+
+    Channels that the model folder lacks are normalised like those of a new network.
+    """
     hooks = [norm.register_forward_pre_hook(_measure) for norm in norms]
     trained = model.training
     try:
@@ -75,8 +84,10 @@ def _measure(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     variance, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3), correction=0)
     cast(Tensor, norm.running_mean).copy_(mean)
     cast(Tensor, norm.running_var).copy_(variance)
-    norm.weight.copy_(torch.sqrt(variance + norm.eps))
-    norm.bias.copy_(mean + cast(Tensor, norm.warm_bias))
+    folded = cast(Tensor, norm.warm_bias)
+    known = len(folded)
+    norm.weight[:known] = torch.sqrt(variance[:known] + norm.eps)
+    norm.bias[:known] = mean[:known] + folded
 
 
 def _normalised(model: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
@@ -103,13 +114,13 @@ def _weights(folder: Path) -> Mapping[str, npt.NDArray[np.float32]]:
 
 
 def _take(
-    stored: Mapping[str, npt.NDArray[np.float32]], name: str, shape: tuple[int, ...]
+    stored: Mapping[str, npt.NDArray[np.float32]], name: str, shape: tuple[int, ...], joined: int
 ) -> Tensor:
     if name not in stored:
         raise WarmStartError(f"start: the model folder's network has no {name}")
     # A slope per channel is stored as (1, C, 1, 1), ready to be broadcast.
     value = stored[name].reshape(-1) if len(shape) == 1 else stored[name]
-    if value.shape != shape:
+    if not fits(value.shape, shape, joined):
         raise WarmStartError(
             f"start: {name} has shape {value.shape} in the model folder, {shape} here"
         )

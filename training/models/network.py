@@ -50,6 +50,19 @@ class PixelNetwork(nn.Module, ABC):
         self.foreground = Head(inputs, classes, upscale=config.stem)
         self.extras = extra_heads(self.method, inputs=inputs, classes=classes, upscale=upscale)
 
+    def joined(self, name: str) -> int:
+        """Tell how many maps a parameter's inputs consist of, side by side and equally wide.
+
+        0, as here: the parameter has the shape it has, and `training.widen` leaves it alone.
+
+        Parameters
+        ----------
+        name : str
+            As in ``named_parameters``.
+        """
+        del name
+        return 0
+
     @abstractmethod
     def features(self, image: Tensor) -> Tensor:
         """Run the trunk.

@@ -45,6 +45,18 @@ class UNet(PixelNetwork):
             self.up.append(nn.Sequential(conv_block(2 * width, width), conv_block(width, width)))
         self.add_heads(widths[0], classes)
 
+    def joined(self, name: str) -> int:
+        """Tell them: all levels but the first may be wider; those on the way up join two maps."""
+        match name.split("."):
+            case ["up", _, "0", "0", _]:
+                return 2
+            case ["up" | "reduce", *_]:
+                return 1
+            case ["down", level, *_] if level != "0":
+                return 1
+            case _:
+                return 0
+
     def features(self, image: Tensor) -> Tensor:
         """Run the trunk on (N, channels, H, W)."""
         x = functional.pixel_unshuffle(image, self.config.stem)

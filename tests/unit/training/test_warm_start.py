@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tests.unit.training.test_networks import NETWORKS, SMALL, build, pictures, shake
 from training.config.model import ModelConfig
 from training.encoder_weights import load_encoder
+from training.models.network import PixelNetwork
 from training.models.serving import served
 from training.warm_start import WarmStartError, warm_start
 
@@ -51,7 +52,7 @@ def test_the_outputs_are_those_of_the_model_folder(name: str, tmp_path: Path) ->
         assert gap < 1e-4, key
 
 
-def build_other(config: ModelConfig) -> nn.Module:
+def build_other(config: ModelConfig) -> PixelNetwork:
     """Build with other weights than `build` does."""
     model = build(config)
     for weight in model.parameters():
@@ -72,12 +73,42 @@ def test_the_batch_it_was_measured_on_gives_the_same_outputs_in_training(tmp_pat
     )
 
 
+def test_a_wider_network_answers_as_the_narrower_one_did(tmp_path: Path) -> None:
+    narrow = replace(SMALL["unet"], widths=(4, 6, 8))
+    trained = build(narrow).eval()
+    shake(trained)
+    wide = build_other(replace(narrow, widths=(4, 10, 24)))
+    warm_start(wide, write_folder(trained, tmp_path), pictures(2, 3, 64, 64))
+    other = pictures(1, 3, 32, 96).flip(3)
+    expected = served(trained, "discriminative").network(other)
+    for key, found in wide.eval()(other).items():
+        torch.testing.assert_close(found, expected[key], rtol=1e-3, atol=1e-3)
+
+
+def test_the_new_channels_of_a_wider_network_learn(tmp_path: Path) -> None:
+    narrow = replace(SMALL["unet"], widths=(4, 6))
+    model = build(replace(narrow, widths=(4, 10)))
+    warm_start(model, write_folder(build(narrow), tmp_path), pictures(2, 3, 64, 64))
+    outputs = model.train()(pictures(2, 3, 64, 64))
+    torch.autograd.backward([sum(value.square().sum() for value in outputs.values())])
+    reading_new = model.get_parameter("reduce.0.weight").grad
+    assert reading_new is not None
+    assert reading_new[:, 6:].abs().amin() > 0
+
+
 def test_a_network_of_another_shape_is_refused_by_name(tmp_path: Path) -> None:
     folder = write_folder(build(SMALL["unet"]), tmp_path)
-    wider = build(replace(SMALL["unet"], widths=(4, 16)))
+    narrower = build(replace(SMALL["unet"], widths=(4, 6)))
+    other = build(replace(SMALL["unet"], widths=(6, 8)))
+    longer = build(replace(SMALL["unet"], embedding_size=9))
     deeper = build(replace(SMALL["unet"], widths=(4, 8, 8)))
-    with pytest.raises(WarmStartError, match=r"down.1.0.0.weight has shape \(8, 4, 3, 3\)"):
-        warm_start(wider, folder, pictures(1, 3, 32, 32))
+    for model, words in (
+        (narrower, r"down.1.0.0.weight has shape \(8, 4, 3, 3\)"),
+        (other, r"down.0.0.0.weight has shape \(4, \d+, 3, 3\)"),
+        (longer, r"embedding.project.weight has shape"),
+    ):
+        with pytest.raises(WarmStartError, match=words):
+            warm_start(model, folder, pictures(1, 3, 32, 32))
     with pytest.raises(WarmStartError, match=r"network has no down\.2\.0\.0\.weight"):
         warm_start(deeper, folder, pictures(1, 3, 32, 32))
 

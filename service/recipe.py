@@ -63,6 +63,8 @@ class Recipe:
         Probability above which a pixel is foreground, in (0, 1).
     decoder : mapping of str to float
         Keyword arguments of the method's decoder (`service.postprocess`).
+    score_calibration : tuple of float
+        What turns scores into probabilities (`service.postprocess.calibration`); empty: nothing.
     network_sha256 : str
         Hex digest of ``model.onnx``.
     golden : Golden, optional
@@ -79,6 +81,7 @@ class Recipe:
     clustered: bool = False
     foreground_threshold: float = 0.5
     decoder: Mapping[str, float] = field(default_factory=dict)
+    score_calibration: tuple[float, ...] = ()
     network_sha256: str = ""
     golden: Golden | None = None
 
@@ -90,6 +93,10 @@ class Recipe:
         ArtefactError
             If a value is out of its range.
         """
+        self._check_input_and_classes()
+        self._check_reading()
+
+    def _check_input_and_classes(self) -> None:
         if self.method not in get_args(Method):
             known = ", ".join(get_args(Method))
             raise ArtefactError(f"recipe: method {self.method!r} is not one of {known}")
@@ -98,6 +105,13 @@ class Recipe:
                 raise ArtefactError(f"recipe: {name} is {getattr(self, name)}, must be 1 or more")
         if not self.classes:
             raise ArtefactError("recipe: classes is empty, at least one is needed")
+        if any(side % self.size_multiple for side in self.size_buckets):
+            raise ArtefactError(
+                f"recipe: size_buckets {self.size_buckets} "
+                f"must be multiples of {self.size_multiple}"
+            )
+
+    def _check_reading(self) -> None:
         if not 0.0 < self.foreground_threshold < 1.0:
             raise ArtefactError(
                 f"recipe: foreground_threshold is {self.foreground_threshold}, must lie in (0, 1)"
@@ -109,10 +123,12 @@ class Recipe:
                 f"recipe: embedding_scale {self.embedding_scale} must be "
                 f"{self.embedding_size} positive numbers, or none"
             )
-        if any(side % self.size_multiple for side in self.size_buckets):
+        if self.score_calibration and (
+            len(self.score_calibration) != 2 or self.score_calibration[0] <= 0.0
+        ):
             raise ArtefactError(
-                f"recipe: size_buckets {self.size_buckets} "
-                f"must be multiples of {self.size_multiple}"
+                f"recipe: score_calibration {self.score_calibration} must be a slope above 0 and "
+                "an offset, or none"
             )
 
     @property
@@ -155,7 +171,7 @@ class Recipe:
             raise ArtefactError(f"recipe: unknown keys {', '.join(unknown)}")
         try:
             raw["classes"] = tuple(Category(**entry) for entry in raw["classes"])
-            for name in ("size_buckets", "embedding_scale"):
+            for name in ("size_buckets", "embedding_scale", "score_calibration"):
                 raw[name] = tuple(raw.get(name, ()))
             raw["golden"] = Golden(**raw["golden"]) if raw.get("golden") else None
             return cls(**raw)

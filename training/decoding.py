@@ -82,6 +82,7 @@ def recipe_of(config: Config) -> Recipe:
         stride=config.model.embedding_stride,
         foreground_threshold=config.decode.foreground_threshold,
         decoder=_derived(config) | dict(config.decode.settings),
+        score_calibration=config.decode.score_calibration,
     )
 
 

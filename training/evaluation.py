@@ -42,7 +42,9 @@ def evaluate(
 
 def score_answer(sample: Sample, found: Segmentation) -> ImageScore:
     """Score one answer; where the sample tells classes apart, only equal ones match."""
+    scores = [instance.score for instance in found.instances]
     if sample.classes is None:
-        return score_labels(sample.name, sample.labels, found.labels)
-    classes = np.array([0, *(instance.category.id for instance in found.instances)], np.int32)
-    return score_labels(sample.name, sample.labels, found.labels, classes=(sample.classes, classes))
+        return score_labels(sample.name, sample.labels, found.labels, scores=scores)
+    known = np.array([0, *(instance.category.id for instance in found.instances)], np.int32)
+    classes = (sample.classes, known)
+    return score_labels(sample.name, sample.labels, found.labels, scores=scores, classes=classes)

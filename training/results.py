@@ -14,7 +14,7 @@ Record = Mapping[str, Any]
 
 COLUMNS = (
     "AP@0.5", "AP@0.7", "AP@0.9", "mean AP", "pooled AP@0.5", "pooled F1@0.5", "PQ", "SBD", "FBD",
-    "count error", "COCO AP", "cut, kept whole",
+    "count error", "COCO AP", "score error", "cut, kept whole",
 )  # fmt: skip
 
 SHOWN = ("0.5", "0.7", "0.9")
@@ -100,6 +100,7 @@ def _figures(row: Record) -> list[str]:
         *(f"{row[name]:.3f}" for name in ("pq", "sbd", "fbd")),
         f"{row['abs_dic']:.2f}",
         f"{row['coco']['ap']:.3f}" if "coco" in row else "",
+        f"{row['calibration_error']:.3f}" if "calibration_error" in row else "",
         pieces,
     ]
 

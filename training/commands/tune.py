@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
+import numpy as np
+
 from training import checkpoint
 from training.augmented import AugmentedNetwork
+from training.calibration import fit_calibration
 from training.commands.command import Command, console
 from training.commands.opening import add_checkpoint, open_checkpoint
 from training.commands.show import print_score
@@ -29,7 +32,8 @@ def run(options: argparse.Namespace) -> None:
     """Print every setting tried and store the best in the checkpoint."""
     state, model = open_checkpoint(options.checkpoint)
     _, val_set = open_datasets(state.config, options.data)
-    recipe = recipe_of(state.config)
+    # The curve is fitted to scores that none has bent yet.
+    recipe = replace(recipe_of(state.config), score_calibration=())
     network: Network = TorchNetwork(model, recipe)
     if options.tta:
         joined = AugmentedNetwork(network, recipe)
@@ -44,9 +48,12 @@ def run(options: argparse.Namespace) -> None:
     if options.tta:
         print_score("best, the last line above", trial.score)
         return
+    scores = np.concatenate([image.scores for image in trial.score.images])
+    right = np.concatenate([image.right for image in trial.score.images])
     decode = DecodeConfig(
         foreground_threshold=trial.recipe.foreground_threshold,
         settings=dict(trial.recipe.decoder),
+        score_calibration=fit_calibration(scores, right),
     )
     state.config = replace(state.config, decode=decode)
     checkpoint.save(options.checkpoint, state)

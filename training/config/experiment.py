@@ -24,15 +24,23 @@ class DecodeConfig:
         Probability above which a pixel is foreground.
     settings : mapping of str to float
         Keyword arguments of the method's decoder.
+    score_calibration : tuple of float
+        What turns scores into probabilities (`service.postprocess.calibration`); `tune` fits it.
     """
 
     foreground_threshold: float = 0.5
     settings: Mapping[str, float] = field(default_factory=dict)
+    score_calibration: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Check ranges."""
         require(
             0 < self.foreground_threshold < 1, "decode.foreground_threshold: must lie in (0, 1)"
+        )
+        require(
+            not self.score_calibration
+            or (len(self.score_calibration) == 2 and self.score_calibration[0] > 0),
+            "decode.score_calibration: must be a slope above 0 and an offset, or nothing",
         )
 
 

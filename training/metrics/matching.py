@@ -23,11 +23,14 @@ class Overlap:
         Pixels shared by each true and predicted instance.
     true_sizes, pred_sizes : (T,), (P,) int64
         Pixels of each instance, ignored ones left out.
+    pred_ids : (P,) int64
+        Ids of the predicted instances, ascending.
     """
 
     pixels: npt.NDArray[np.int64]
     true_sizes: npt.NDArray[np.int64]
     pred_sizes: npt.NDArray[np.int64]
+    pred_ids: npt.NDArray[np.int64]
 
     @property
     def iou(self) -> npt.NDArray[np.float64]:
@@ -131,7 +134,7 @@ def overlap(true: Labels, pred: Labels, classes: tuple[Labels, Labels] | None = 
     if classes is not None:
         equal = classes[0][true_ids[1:], None] == classes[1][None, pred_ids[1:]]
         pixels = np.where(equal, pixels, 0)
-    return Overlap(pixels, true_sizes, pred_sizes)
+    return Overlap(pixels, true_sizes, pred_sizes, pred_ids[1:].astype(np.int64))
 
 
 def _without_ignored(pred: Labels, known: npt.NDArray[np.bool_]) -> Labels:

@@ -35,6 +35,10 @@ class ImageScore:
         Predicted minus true count.
     cut, kept : int
         True instances in several pieces, and those of them that kept one id.
+    scores : (P,) float64
+        Of the predicted instances.
+    right : (P,) bool
+        Whether each covers a true instance with an IoU of 0.5 or more.
     """
 
     name: str
@@ -45,6 +49,8 @@ class ImageScore:
     dic: int
     cut: int
     kept: int
+    scores: npt.NDArray[np.float64]
+    right: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,18 @@ class Score:
         """Panoptic quality, pooled over images."""
         return pooled(image.panoptic for image in self.images).panoptic_quality
 
+    @property
+    def calibration_error(self) -> float:
+        """Mean gap between the scores of instances and the share of them that is right.
+
+        Instances are taken together by tenths of the score, as in arXiv:1706.04599; 0 without any.
+        """
+        scores = np.concatenate([image.scores for image in self.images])
+        right = np.concatenate([image.right for image in self.images])
+        tenth = np.minimum(scores * 10, 9).astype(np.int64)
+        gaps = np.bincount(tenth, scores - right, minlength=10)
+        return float(np.abs(gaps).sum() / max(scores.size, 1))
+
     def of(self, names: Sequence[str]) -> Score:
         """Keep the images of these names."""
         wanted = set(names)
@@ -111,6 +129,7 @@ class Score:
             "abs_dic": self.abs_dic,
             "cut": sum(image.cut for image in self.images),
             "kept": sum(image.kept for image in self.images),
+            "calibration_error": self.calibration_error,
         }
 
 
@@ -119,6 +138,7 @@ def score_labels(
     true: npt.NDArray[np.int32],
     pred: npt.NDArray[np.int32],
     *,
+    scores: Sequence[float] = (),
     classes: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None = None,
 ) -> ImageScore:
     """Compare two label images.
@@ -129,11 +149,14 @@ def score_labels(
         Of the image.
     true, pred : (H, W) int32
         As `training.metrics.matching.overlap` takes them.
+    scores : sequence of float
+        Of the predicted ids 1, 2, ..; none: all are sure.
     classes : pair of (N,) int32, optional
         Likewise.
     """
     pair = overlap(true, pred, classes)
     cut, kept = cut_and_kept(true, pred)
+    by_id = np.asarray(scores or np.ones(pred.max(initial=0)), np.float64)
     return ImageScore(
         name=name,
         matchings={threshold: match(pair, threshold) for threshold in THRESHOLDS},
@@ -143,4 +166,6 @@ def score_labels(
         dic=count_difference(pair),
         cut=cut,
         kept=kept,
+        scores=by_id[pair.pred_ids - 1],
+        right=np.asarray((pair.iou >= THRESHOLDS[0]).any(axis=0), np.bool_),
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training import method_table
 from training.network_table import table
 from training.published import PUBLISHED, REFERENCE, Published
 
@@ -39,14 +40,34 @@ def write_results(records: Path) -> str:
         One table per ablation and per test set, published rows beside ours where there are any.
     """
     loaded = [json.loads(path.read_text()) for path in sorted(records.glob("*.json"))]
+    compared = [record for record in loaded if method_table.is_compared(record)]
+    loaded = [record for record in loaded if not method_table.is_compared(record)]
     scores = [record for record in loaded if "rows" not in record and "networks" not in record]
     titles = list(dict.fromkeys(record["title"] for record in scores))
     parts = [(records / "introduction.md").read_text().strip()]
     parts += [_ablation(record) for record in loaded if "rows" in record]
+    parts += [_methods(compared)] if compared else []
     parts += [_networks(record, records) for record in loaded if "networks" in record]
     for title in titles:
         parts.append(_section(title, [record for record in scores if record["title"] == title]))
     return "\n\n".join(parts) + "\n"
+
+
+def _methods(compared: Sequence[Record]) -> str:
+    [title] = {record["title"] for record in compared}
+    lines = [
+        "## Methods",
+        "",
+        "One small U-Net (`training/configs/compare.toml`), the same data, crops and number of "
+        f"steps for each, on the {compared[0]['images']} images of {title}. Beside it the mean AP "
+        "with the true foreground in place of the predicted one, and with the mean vectors of the "
+        "true instances in place of the clustering.",
+        "",
+        *method_table.table(compared),
+        "",
+        *(f"- `{record['command']}`" for record in compared),
+    ]
+    return "\n".join(lines)
 
 
 def _networks(record: Record, records: Path) -> str:

@@ -96,6 +96,21 @@ def test_an_ablation_says_what_each_part_is_worth(folder: Path) -> None:
     assert "| true | true centres | 0.750 | 0.750 | 0.750 | 0.900 | 1.50 |" in page
 
 
+def test_methods_stand_side_by_side_the_best_first(folder: Path) -> None:
+    rows = [
+        {"foreground": a, "grouping": b, **record(mean_ap=mean)}
+        for a, b, mean in (("true", "clustering", 0.81), ("predicted", "true centres", 0.66))
+    ]
+    write(folder, "a", record(model="compare-recurrent", mean_ap=0.3))
+    write(folder, "b", record(model="compare-metric_learning", mean_ap=0.6))
+    write(folder, "c", {**record(model="compare-recurrent"), "rows": rows})
+    page = write_results(folder)
+    first = "| metric learning | 0.750 | 0.750 | 0.750 | 0.600 |  |  | 1.50 |"
+    second = "| recurrent | 0.750 | 0.750 | 0.750 | 0.300 | 0.810 | 0.660 | 1.50 |"
+    assert f"{first}\n{second}\n" in page
+    assert "## val" not in page
+
+
 def test_the_page_in_the_repository_is_what_its_records_say() -> None:
     page = (ROOT / "docs" / "RESULTS.md").read_text()
     assert page == write_results(ROOT / "docs" / "results"), "run `python -m training table`"

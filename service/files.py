@@ -188,16 +188,20 @@ def segment_files(
         Files under way at the same time.
     """
     todo = iter(tasks)
-    running: set[Future[Outcome]] = set()
-    with ThreadPoolExecutor(at_once, thread_name_prefix="file") as pool:
+    given: set[Future[Outcome]] = set()
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="file")
+    try:
         while True:
-            for task in itertools.islice(todo, at_once - len(running)):
-                running.add(pool.submit(_segment_file, task, answer, sink))
-            if not running:
+            # One more than there are threads: none waits for this one to hear that it is idle.
+            for task in itertools.islice(todo, at_once + 1 - len(given)):
+                given.add(pool.submit(_segment_file, task, answer, sink))
+            if not given:
                 return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
+            done, given = wait(given, return_when=FIRST_COMPLETED)
             for finished in done:
                 yield finished.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _segment_file(task: Task, answer: Answer, sink: Sink) -> Outcome:

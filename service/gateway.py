@@ -6,6 +6,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from service.backends.base import Backend
 from service.backends.factory import create_backend
 from service.embeddings import EmbeddingCache
 from service.lifecycle import Lifecycle
@@ -34,7 +35,9 @@ class Gateway:
         self.workers.close()
 
 
-def assemble(settings: Settings, workers: Workers | None = None) -> Gateway:
+def assemble(
+    settings: Settings, workers: Workers | None = None, backend: Backend | None = None
+) -> Gateway:
     """Return a gateway that is not yet started (`Lifecycle.start`).
 
     Parameters
@@ -43,6 +46,8 @@ def assemble(settings: Settings, workers: Workers | None = None) -> Gateway:
         Everything that can be chosen.
     workers : Workers, optional
         What runs its functions, if not a pool as the settings ask for.
+    backend : Backend, optional
+        Where its networks run, if not where the settings say.
     """
     metrics = Metrics()
     workers = workers or Workers(settings.worker_count(), nice=settings.compute_nice)
@@ -51,7 +56,7 @@ def assemble(settings: Settings, workers: Workers | None = None) -> Gateway:
         waiting=settings.max_queue,
         held_bytes=settings.max_queue_bytes,
     )
-    backend = create_backend(settings)
+    backend = backend or create_backend(settings)
     segmenter = Segmenter(backend, workers, gate, metrics, settings.image_limits())
     lifecycle = Lifecycle(segmenter, workers, metrics, default_model=settings.default_model)
     embeddings = EmbeddingCache(

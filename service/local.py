@@ -13,6 +13,7 @@ from typing import Final, ParamSpec, TypeVar
 
 from service.api.formats import WRITERS, write_answer
 from service.api.schemas import Format
+from service.backends.factory import create_backend
 from service.domain import Deadline, Stage
 from service.errors import ArtefactError
 from service.gateway import Gateway, assemble
@@ -65,8 +66,9 @@ def lanes(
 ) -> Iterator[Answer]:
     """Open lanes and hand over what answers an image on one that is free, from any thread.
 
-    A lane is a gateway that answers one image at a time without ever changing threads, which costs
-    as much as finding the outlines does. Lanes side by side use every core.
+    A lane is a gateway that answers one image at a time without ever changing threads, not even for
+    its network: each change costs as much as finding the outlines does. Lanes side by side use
+    every core.
 
     Parameters
     ----------
@@ -120,7 +122,7 @@ def _lane(
         return write_answer(reply, writer)
 
     with asyncio.Runner() as runner:
-        gateway = assemble(settings, _Here(threads=1))
+        gateway = assemble(settings, _Here(threads=1), create_backend(settings, in_place=True))
         try:
             runner.run(_ready(gateway))
             runner.run(gateway.segmenter.backend.model(model))  # said once, not for every image

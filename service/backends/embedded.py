@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,9 @@ from service.errors import (
     ModelNotFound,
 )
 from service.threads import compute_threads
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class EmbeddedBackend:
     threads : int
         Threads that one call of a network uses.
     calls : int
-        Calls that run at once; further ones wait for their turn.
+        Calls that run at once; further ones wait for their turn. With 0 each runs on the thread
+        that asks, and nothing else does meanwhile: for callers who have that thread to themselves.
     nice : int
         By how much all these threads stand back behind the event loop.
     """
@@ -52,7 +57,7 @@ class EmbeddedBackend:
     def __init__(self, repository: Path, *, threads: int, calls: int, nice: int = 0) -> None:
         self._repository = repository
         self._threads = threads
-        self._pool = compute_threads(calls, "network", nice=nice)
+        self._pool = compute_threads(calls, "network", nice=nice) if calls else None
         self._loaded: dict[str, dict[str, _Loaded]] = {}
         self._open = False
 
@@ -65,8 +70,7 @@ class EmbeddedBackend:
             If the repository holds no model, or one that cannot be served.
         """
         # On the pool: ONNX Runtime's own threads have the priority of the thread that starts them.
-        loop = asyncio.get_running_loop()
-        self._loaded = await loop.run_in_executor(self._pool, self._load_all)
+        self._loaded = await self._on_pool(self._load_all)
         self._open = True
 
     async def models(self) -> Sequence[Model]:
@@ -109,10 +113,9 @@ class EmbeddedBackend:
             raise BackendUnavailable("the embedded backend is closed")
         loaded = self._find(model.name, model.version)
         options = onnxruntime.RunOptions()
-        call = asyncio.get_running_loop().run_in_executor(self._pool, _run, loaded, images, options)
         try:
             async with asyncio.timeout(context.deadline.left_s()):
-                tensors = await call
+                tensors = await self._on_pool(_run, loaded, images, options)
         except TimeoutError as error:
             raise DeadlineExceeded(
                 f"the network did not finish within {context.deadline.allowed_s:g} s",
@@ -138,8 +141,7 @@ class EmbeddedBackend:
         if not (folder / "config.pbtxt").is_file():
             raise ModelNotFound(f"the repository holds no model {name!r}")
         try:
-            loop = asyncio.get_running_loop()
-            new = await loop.run_in_executor(self._pool, self._load_model, folder)
+            new = await self._on_pool(self._load_model, folder)
         except (ArtefactError, OSError) as error:
             raise BackendFailed(f"model {name} cannot be loaded") from error
         (version,) = new
@@ -166,8 +168,15 @@ class EmbeddedBackend:
     async def aclose(self) -> None:
         """Finish what runs and let the sessions go."""
         self._open = False
-        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+        if self._pool:
+            await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
         self._loaded = {}
+
+    async def _on_pool(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._pool is None:
+            return function(*args, **kwargs)
+        call = partial(function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def _find(self, name: str, version: str | None) -> _Loaded:
         versions = self._loaded.get(name)

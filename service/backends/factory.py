@@ -6,9 +6,18 @@ from service.backends.base import Backend
 from service.settings import Settings
 
 
-def create_backend(settings: Settings) -> Backend:
+def create_backend(settings: Settings, *, in_place: bool = False) -> Backend:
     """Return the backend that the settings ask for, not yet started.
 
+    Parameters
+    ----------
+    settings : Settings
+        Everything that can be chosen.
+    in_place : bool
+        Whether a network in this process runs on the thread that asks, which it blocks.
+
+    Notes
+    -----
     The modules are imported here, because the embedded backend needs ONNX Runtime, which a gateway
     in front of Triton does without.
     """
@@ -27,6 +36,6 @@ def create_backend(settings: Settings) -> Backend:
     return EmbeddedBackend(
         settings.model_repository,
         threads=settings.inference_thread_count(),
-        calls=settings.in_flight_limit(),
+        calls=0 if in_place else settings.in_flight_limit(),
         nice=settings.compute_nice,
     )

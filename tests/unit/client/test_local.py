@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,15 @@ def test_lanes_find_what_was_drawn_from_whatever_thread_they_are_asked(tmp_path:
         bodies = list(pool.map(answer, [png_of(image) for image, _ in PICTURES]))
     found = [len(orjson.loads(body)["instances"]) for body in bodies]
     assert found == [int(labels.max()) for _, labels in PICTURES]
+
+
+def test_a_lane_runs_its_network_on_the_thread_that_asks(tmp_path: Path) -> None:
+    write_scenes_model(tmp_path)
+    before = {thread.name for thread in threading.enumerate()}
+    with lanes(settings(tmp_path), Format.RLE, count=1, **ASKED) as answer:
+        answer(png_of(PICTURES[0][0]))
+        started = {thread.name for thread in threading.enumerate()} - before
+    assert not {name for name in started if name.startswith(("network", "worker"))}
 
 
 def test_a_lane_serves_on_after_an_image_that_is_none(tmp_path: Path) -> None:

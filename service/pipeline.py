@@ -9,13 +9,14 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from service import signature
-from service.backends.base import Backend, CallContext, Model, Outputs
+from service.backends.base import CALL_PIXELS, Backend, CallContext, Model, Outputs
 from service.domain import (
     Deadline,
     DecodedImage,
@@ -26,7 +27,7 @@ from service.domain import (
     Stage,
     Timings,
 )
-from service.errors import DiscernError
+from service.errors import DeadlineExceeded, DiscernError
 from service.imaging.decode import decode_image
 from service.imaging.geometry import fit_batch
 from service.postprocess.extract import ExtractOptions, Labelled, extract, label, rank
@@ -173,16 +174,15 @@ class Segmenter:
         try:
             async with self.gate.admitted(job.deadline):
                 seen = source if isinstance(source, Seen) else await self._look(source, job)
-                segmentation = await self._find(seen, job)
-                result = Result(job, seen.model, seen.image, seen.prediction, segmentation)
-                body = await self._run(job, "encode", render, result)
+                view = seen.prediction or await self._see_by_tiles(seen, job)
+                result, body = await self._run(job, "postprocess", _answer, seen, view, job, render)
                 keep = job.keep and seen.prediction is not None
                 kept = await self._run(job, "encode", seen.copy) if keep else None
         finally:
             timings = job.clock.read()
             self._observe_stages(timings, job)
         self._metrics.image_pixels.observe(seen.image.height * seen.image.width)
-        self._metrics.instances.observe(len(segmentation.instances))
+        self._metrics.instances.observe(len(result.segmentation.instances))
         return Reply(result, body, timings, kept)
 
     async def decode(self, data: bytes, job: Job) -> DecodedImage:
@@ -198,25 +198,15 @@ class Segmenter:
         [prediction] = await self.predict([image.pixels], model, job)
         return Seen(model, image, prediction)
 
-    async def _find(self, seen: Seen, job: Job) -> Segmentation:
-        """Find the instances, of a large image tile after tile."""
-        if seen.prediction is None:
-            return await self._find_by_tiles(seen, job)
-        size = (seen.image.height, seen.image.width)
-        return await self._run(
-            job, "postprocess", extract, seen.prediction, seen.model.recipe, size, job.options
-        )
-
-    async def _find_by_tiles(self, seen: Seen, job: Job) -> Segmentation:
-        """Infer and label tile after tile, and join what their shared strips show to be one."""
+    async def _see_by_tiles(self, seen: Seen, job: Job) -> Stitcher:
+        """Infer and label tile after tile, to be joined by what their shared strips show."""
         height, width = seen.image.height, seen.image.width
         tiles = plan_tiles(height, width, job.tile_px, job.tile_px // OVERLAP)
         stitcher = Stitcher(height, width, tiles)
         together = seen.model.images_per_call(tiles[0].height * tiles[0].width)
         for first in range(0, len(tiles), together):
             await self._add_tiles(seen, tiles[first : first + together], stitcher, job)
-        joined = Labelled(*await self._run(job, "postprocess", stitcher.result))
-        return await self._run(job, "postprocess", rank, joined, seen.model.recipe, job.options)
+        return stitcher
 
     async def _add_tiles(
         self, seen: Seen, tiles: Sequence[Tile], stitcher: Stitcher, job: Job
@@ -238,9 +228,12 @@ class Segmenter:
     ) -> list[Prediction]:
         """Fit images to one size that the network takes, and infer them in one call."""
         multiple, buckets = model.recipe.size_multiple, model.recipe.size_buckets
-        fitted = await self._run(
-            job, "inference", fit_batch, images, multiple=multiple, buckets=buckets
-        )
+        fit = partial(fit_batch, images, multiple=multiple, buckets=buckets)
+        if sum(image.shape[0] * image.shape[1] for image in images) > CALL_PIXELS:
+            fitted = await self._run(job, "inference", fit)
+        else:  # there and back would take longer than the copy, if there is one at all
+            job.clock.enter("inference")
+            fitted = fit()
         context = CallContext(job.request_id, job.deadline, job.headers, job.priority)
         outputs = await self._infer(fitted, model, context)
         return [to_prediction(outputs.tensors, index=i) for i in range(len(images))]
@@ -251,7 +244,11 @@ class Segmenter:
         """Run a function on a worker thread, within the job's time, which is counted to `stage`."""
         if job.clock.stage != stage:
             job.clock.enter(stage)
-        return await self._workers.run(job.deadline, stage, function, *args, **kwargs)
+        try:
+            return await self._workers.run(job.deadline, stage, function, *args, **kwargs)
+        except DeadlineExceeded as error:
+            error.stage = job.clock.stage  # the function may have come to another
+            raise
 
     async def _infer(
         self, images: npt.NDArray[np.uint8], model: Model, context: CallContext
@@ -283,6 +280,20 @@ class Segmenter:
         for stage, seconds in timings.stages_s.items():
             if seconds:
                 self._metrics.stage_duration.labels(stage).observe(seconds, trace)
+
+
+def _answer(
+    seen: Seen, view: Prediction | Stitcher, job: Job, render: Render
+) -> tuple[Result, bytes]:
+    """Find and write on one thread: changing it costs as much as writing a small answer."""
+    recipe, size = seen.model.recipe, (seen.image.height, seen.image.width)
+    if isinstance(view, Stitcher):
+        segmentation = rank(Labelled(*view.result()), recipe, job.options)
+    else:
+        segmentation = extract(view, recipe, size, job.options)
+    result = Result(job, seen.model, seen.image, seen.prediction, segmentation)
+    job.clock.enter("encode")
+    return result, render(result)
 
 
 def to_prediction(tensors: Mapping[str, npt.NDArray[Any]], *, index: int) -> Prediction:

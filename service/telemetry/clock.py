@@ -17,7 +17,10 @@ class Interval(NamedTuple):
 
 
 class StageClock:
-    """A stopwatch that is always in exactly one stage, so that stages add up to the total."""
+    """A stopwatch that is always in exactly one stage, so that stages add up to the total.
+
+    Turned by whoever works for the request, the event loop or a thread: one at a time.
+    """
 
     def __init__(self, stage: Stage) -> None:
         self.intervals: list[Interval] = []

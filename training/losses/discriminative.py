@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from training.config.loss import DiscriminativeConfig
+from training.losses.pull import pull
 from training.losses.segments import Segments, segment
 
 
@@ -40,9 +41,9 @@ def discriminative_loss(
     if config.background == "cluster":
         labels = torch.where(labels >= 0, labels + 1, labels)
     segments = segment(embedding, labels)
-    means = segments.mean(segments.pixels)  # (B, C, D)
+    means, totals = _pull(segments, config)
     terms = {
-        "variance": _variance(segments, means, config),
+        "variance": _variance(segments, totals, config),
         "distance": _distance(segments, means, labels, config),
         "regularisation": _regularisation(segments, means, config),
     }
@@ -57,17 +58,22 @@ def discriminative_loss(
     return terms
 
 
-def _variance(segments: Segments, means: Tensor, config: DiscriminativeConfig) -> Tensor:
-    distance = torch.linalg.vector_norm(
-        segments.pixels - segments.spread(means), ord=config.norm, dim=1
-    )
-    hinged = (distance - config.delta_var).clamp_min(0).square()  # (P,)
-    instances = segments.valid.sum(1).to(means.dtype)  # (B,)
+def _pull(segments: Segments, config: DiscriminativeConfig) -> tuple[Tensor, Tensor]:
+    """Give the means (B, C, D), and the sums (B, C) of the squared hinged distances to them."""
+    counts = segments.counts
+    means, totals = pull(
+        segments.pixels, segments.index, counts.flatten(),
+        margin=config.delta_var, norm=config.norm,
+    )  # fmt: skip
+    return means.view(*counts.shape, -1), totals.view(counts.shape)
+
+
+def _variance(segments: Segments, totals: Tensor, config: DiscriminativeConfig) -> Tensor:
+    instances = segments.valid.sum(1).to(totals.dtype)  # (B,)
     if config.variance_reduction == "pixel":
-        pixels = segments.counts.sum(1).to(means.dtype)
-        per_image = segments.total(hinged).sum(1) / pixels.clamp_min(1)
+        per_image = totals.sum(1) / segments.counts.sum(1).clamp_min(1)
     else:
-        per_image = segments.mean(hinged).sum(1) / instances.clamp_min(1)
+        per_image = (totals / segments.counts.clamp_min(1)).sum(1) / instances.clamp_min(1)
     if config.instance_reduction == "sum":
         per_image = per_image * instances
     return _over_images(per_image, segments)

@@ -16,6 +16,14 @@ def test_instances_are_numbered_within_their_image_in_ascending_order_of_their_i
     assert segments.valid.tolist() == [[True, True], [True, False]]
 
 
+def test_ids_far_apart_are_numbered_as_those_close_together() -> None:
+    close = torch.tensor([[[0, 3, 1, 1]], [[2, -1, 3, 2]]])
+    far = torch.where(close > 0, close * 2**40, close)
+    near, wide = segment(torch.zeros(2, 1, 1, 4), close), segment(torch.zeros(2, 1, 1, 4), far)
+    assert near.index.tolist() == wide.index.tolist() == [1, 0, 0, 2, 3, 2]
+    assert near.counts.tolist() == wide.counts.tolist() == [[2, 1], [2, 1]]
+
+
 def test_means_follow_their_pixels() -> None:
     labels = torch.tensor([[[1, 1, 2, 0]]])
     segments = segment(torch.tensor([[[[1.0, 3.0, 10.0, 99.0]]]]), labels)

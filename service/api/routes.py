@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import JSONResponse, Response
 
 from service.api.formats import JSON, WRITERS, Writer, choose_format, timings_ms, write_answer
@@ -21,6 +21,7 @@ from service.api.orders import (
 )
 from service.api.presence import while_connected
 from service.api.problems import problems
+from service.api.query import QueryOf, query_parameters
 from service.api.schemas import CocoOut, JobOut, SegmentAnswer, SegmentQuery
 from service.api.state import GatewayOf, client_of, intake_of
 from service.domain import Deadline
@@ -66,6 +67,7 @@ PreferHeader = Annotated[
     responses={**_ANSWERS, **problems(*_STATUSES)},
     dependencies=[Depends(taken_up), Depends(within_quota)],
     openapi_extra={
+        "parameters": query_parameters(),
         "requestBody": {
             "required": True,
             "content": {
@@ -73,12 +75,12 @@ PreferHeader = Annotated[
                 "application/json": _JSON_BODY,
                 **dict.fromkeys(MEDIA_TYPES, _BINARY),
             },
-        }
+        },
     },
 )
 async def segment(
     request: Request,
-    query: Annotated[SegmentQuery, Query()],
+    query: QueryOf,
     gateway: GatewayOf,
     timeout_s: TimeoutHeader = None,
     prefer: PreferHeader = "",

@@ -52,15 +52,30 @@ def pixel_weights(labels: Tensor, config: ForegroundConfig) -> Tensor:
     config : ForegroundConfig
         ``touching_weight`` and ``edge_weight`` are added where they apply.
     """
-    ids = labels[:, None].clamp_min(0).to(torch.float32)
+    ids = labels.clamp_min(0).to(torch.int32)
+    inside = ids > 0
     far = ids.amax() + 1
-    lowest = torch.where(ids > 0, far - ids, 0.0)  # the pooled maximum finds the smallest id
-    highest_near = functional.max_pool2d(ids, 5, stride=1, padding=2)
-    lowest_near = far - functional.max_pool2d(lowest, 5, stride=1, padding=2)
-    touching = (highest_near > 0) & (highest_near != lowest_near)
-    inside = (ids > 0).to(torch.float32)
-    grown = functional.max_pool2d(inside, 3, stride=1, padding=1)
-    shrunk = -functional.max_pool2d(-inside, 3, stride=1, padding=1)
-    edge = grown != shrunk
-    weights = 1 + config.touching_weight * touching + config.edge_weight * edge
-    return weights[:, 0]
+    # The largest of what is left up to `far` is the smallest id; 0 stands for none in both.
+    highest, left = _largest_near(torch.stack([ids, torch.where(inside, far - ids, 0)]), 2)
+    touching = (highest > 0) & (highest + left != far)
+    # Neither all nor none of the neighbourhood lies inside.
+    some, others = _largest_near(torch.stack([inside, ~inside]).to(torch.uint8), 1)
+    edge = some == others
+    weights: Tensor = touching.to(torch.float32).mul_(config.touching_weight).add_(1)
+    weights += config.edge_weight * edge.to(torch.float32)
+    return weights
+
+
+def _largest_near(values: Tensor, radius: int) -> Tensor:
+    """Give the largest of the square around each pixel; beyond the image there is nothing.
+
+    Along one axis, then the other, by shifting: several times as fast as pooling on a CPU.
+    """
+    for axis in (-2, -1):
+        near, size = values.clone(), values.shape[axis]
+        for shift in range(1, min(radius, size - 1) + 1):
+            for to, start in ((shift, 0), (0, shift)):
+                part = near.narrow(axis, to, size - shift)
+                torch.maximum(part, values.narrow(axis, start, size - shift), out=part)
+        values = near
+    return values

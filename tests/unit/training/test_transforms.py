@@ -58,6 +58,35 @@ def test_pixels_beyond_the_image_are_ignored() -> None:
     assert (labels == 1).mean() == pytest.approx(0.5)
 
 
+def test_pixels_beyond_the_image_mirror_it() -> None:
+    rows = np.repeat(np.arange(24, dtype=np.uint8)[:, None], 90, axis=1)
+    sample = Sample("rows", rows, np.ones((24, 90), np.int32))
+    for seed in range(8):
+        image, labels, _ = train_crop(
+            sample, np.random.default_rng(seed), replace(PLAIN, turn=False)
+        )
+        known = np.flatnonzero(labels[:, 0] > 0)
+        assert np.array_equal(known, np.arange(known[0], known[0] + 24))
+        mirrored = np.pad(rows, ((known[0], 40 - known[0]), (0, 0)), mode="reflect")
+        assert np.abs(image[:, :, 0] - mirrored[:, :64]).max() < 1e-4
+
+
+@given(seed=st.integers(0, 2**32), height=st.integers(1, 90), width=st.integers(1, 90))
+@settings(max_examples=25, deadline=None)
+def test_a_warped_crop_of_any_image_has_the_labels_of_the_image(
+    seed: int, height: int, width: int
+) -> None:
+    sample = Sample("full", np.zeros((height, width), np.uint8), np.ones((height, width), np.int32))
+    _, labels, _ = train_crop(sample, np.random.default_rng(seed), WARPED)
+    assert set(np.unique(labels)) <= {IGNORE, 1}
+
+
+def test_an_untouched_crop_has_the_values_of_the_image() -> None:
+    image = np.random.default_rng(1).integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    same = vary_intensity(image, np.random.default_rng(0), 0.0)
+    assert np.abs(same - image).max() < 1e-4
+
+
 def test_the_same_seed_gives_the_same_crop() -> None:
     config = AugmentConfig(crop=64, warp=1, intensity=1)
     sample = checkered(90, 120)
@@ -70,7 +99,7 @@ def test_the_same_seed_gives_the_same_crop() -> None:
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
 def test_intensities_vary_within_the_range_of_bytes(shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
-    image = rng.uniform(0, 255, shape).astype(np.float32)
+    image = rng.integers(0, 256, shape).astype(np.uint8)
     varied = vary_intensity(image, rng, 1.0)
     assert varied.shape == shape
     assert varied.min() >= 0
@@ -79,7 +108,7 @@ def test_intensities_vary_within_the_range_of_bytes(shape: tuple[int, ...]) -> N
 
 
 def test_a_flat_image_can_be_varied() -> None:
-    flat = np.full((8, 8), 7, np.float32)
+    flat = np.full((8, 8), 7, np.uint8)
     assert np.isfinite(vary_intensity(flat, np.random.default_rng(0), 1.0)).all()
 
 

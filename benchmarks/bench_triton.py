@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import http.client
+import io
 import statistics
 import tempfile
 import threading
@@ -24,10 +25,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc.aio
+from PIL import Image
 
 from benchmarks.kills import kill_repeatedly
 from benchmarks.perf_analyzer import Load, fetch, measure
@@ -77,11 +78,12 @@ def main() -> None:
 
 
 def scene(side: int) -> bytes:
-    """Return the shipped example, tiled to a size, as a PNG file."""
-    image = cv2.imread("examples/nuclei.png")
-    times = -(-side // min(image.shape[:2]))
-    pixels = np.tile(image, (times, times, 1))[:side, :side]
-    return cv2.imencode(".png", pixels)[1].tobytes()
+    """Return the shipped example, tiled to a size, as the kind of file that it is: a grey PNG."""
+    image = np.asarray(Image.open("examples/nuclei.png"))
+    times = -(-side // min(image.shape))
+    file = io.BytesIO()
+    Image.fromarray(np.tile(image, (times, times))[:side, :side]).save(file, "PNG")
+    return file.getvalue()
 
 
 def compare_with_perf_analyzer(triton: TritonServer, arguments: argparse.Namespace) -> None:
@@ -90,14 +92,17 @@ def compare_with_perf_analyzer(triton: TritonServer, arguments: argparse.Namespa
     data = scene(arguments.side)
     side = arguments.side
     print(f"{arguments.model} at {side}x{side}, {arguments.rounds} rounds of each in turn")
+    print(f"/segment gets a grey PNG file of {len(data) / 1e3:.0f} KB, perf_analyzer sends pixels")
     print("| transport | clients | perf_analyzer ms, /s | /segment ms, /s | latency | throughput |")
     print("|---|---|---|---|---|---|")
+    stages = []
     for transport in arguments.transport:
         shared_memory = transport == "memory"
         with segmenting(triton, arguments.model, shared_memory=shared_memory) as address:
             for concurrency in arguments.clients:
                 load = Load(arguments.model, (side, side, 3), concurrency, shared_memory)
                 theirs, ours = [], []
+                spent: dict[str, list[float]] = {}
                 for _ in range(arguments.rounds):
                     theirs.append(
                         measure(
@@ -107,11 +112,16 @@ def compare_with_perf_analyzer(triton: TritonServer, arguments: argparse.Namespa
                             output_bytes=side * side * 64,
                         )
                     )
-                    ours.append(drive(address, data, concurrency, 3 * arguments.requests))
+                    ours.append(
+                        drive(address, data, concurrency, 3 * arguments.requests, stages=spent)
+                    )
                 (ms, rate), (own_ms, own_rate) = middle(theirs), middle(ours)
                 measured = f"{ms:.1f}, {rate:.2f} | {own_ms:.1f}, {own_rate:.2f}"
                 ratios = f"{own_ms / ms:.2f}x | {own_rate / rate:.2f}x"
                 print(f"| {WAYS[transport]} | {concurrency} | {measured} | {ratios} |", flush=True)
+                parts = ", ".join(f"{name} {statistics.median(spent[name]):.1f}" for name in spent)
+                stages.append(f"{WAYS[transport]}, {concurrency} clients: {parts}")
+    print("Median milliseconds of /segment by stage:", *stages, sep="\n")
 
 
 @contextmanager
@@ -129,9 +139,20 @@ def middle(pairs: list[tuple[float, float]]) -> tuple[float, float]:
     return statistics.median(first), statistics.median(second)
 
 
-def drive(url: str, data: bytes, concurrency: int, requests: int) -> tuple[float, float]:
-    """Post an image over and over; return median milliseconds and answers per second."""
+def drive(
+    url: str,
+    data: bytes,
+    concurrency: int,
+    requests: int,
+    *,
+    stages: dict[str, list[float]] | None = None,
+) -> tuple[float, float]:
+    """Post an image over and over; return median milliseconds and answers per second.
+
+    What the answers say of their stages is added to `stages`, with the rest as ``outside``.
+    """
     target = urlsplit(url)
+    told: dict[str, list[float]] = {} if stages is None else stages
     spent: list[float] = []
     tickets = iter(range(requests))
 
@@ -146,7 +167,13 @@ def drive(url: str, data: bytes, concurrency: int, requests: int) -> tuple[float
             reply.read()
             if reply.status != http.HTTPStatus.OK:
                 raise RuntimeError(f"answered with {reply.status}")
-            spent.append((time.perf_counter() - began) * 1e3)
+            took_ms = (time.perf_counter() - began) * 1e3
+            spent.append(took_ms)
+            parts = [part.split(";dur=") for part in reply.headers["Server-Timing"].split(", ")]
+            stages_ms = {name: float(value) for name, value in parts}
+            outside = took_ms - stages_ms["total"]
+            for name, value in {**stages_ms, "outside": outside}.items():
+                told.setdefault(name, []).append(value)
 
     threads = [threading.Thread(target=client) for _ in range(concurrency)]
     began = time.perf_counter()

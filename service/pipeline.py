@@ -185,13 +185,31 @@ class Segmenter:
         self._metrics.instances.observe(len(result.segmentation.instances))
         return Reply(result, body, timings, kept)
 
+    async def model(self, job: Job) -> Model:
+        """Return the model that is asked for.
+
+        Raises
+        ------
+        ModelNotFound, BackendUnavailable
+            As the backend says.
+        DeadlineExceeded
+            If it does not say in time: a server that is starting may hold its answer back.
+        """
+        try:
+            async with asyncio.timeout(job.deadline.left_s()):
+                return await self.backend.model(job.model, job.version)
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"no model was named within {job.deadline.allowed_s:g} s", stage=job.clock.stage
+            ) from error
+
     async def decode(self, data: bytes, job: Job) -> DecodedImage:
         """Decode an image file."""
         return await self._run(job, "decode", decode_image, data, self.limits)
 
     async def _look(self, data: bytes, job: Job) -> Seen:
         """Decode, and infer what is not too large."""
-        model = await self.backend.model(job.model, job.version)
+        model = await self.model(job)
         image = await self.decode(data, job)
         if max(image.height, image.width) > job.tile_px:
             return Seen(model, image, None)

@@ -72,7 +72,7 @@ async def look_together(
     ModelNotFound, BackendUnavailable, Overloaded, DeadlineExceeded
         What befalls all of them.
     """
-    model = await segmenter.backend.model(jobs[0].model, jobs[0].version)
+    model = await segmenter.model(jobs[0])
     multiple, buckets = model.recipe.size_multiple, model.recipe.size_buckets
     found: list[Seen | DiscernError] = []
     shapes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)

@@ -22,7 +22,7 @@ from service.backends.triton_memory import Lease, SharedMemory
 from service.backends.triton_models import Catalogue
 from service.backends.triton_servers import PROBE_TIMEOUT_S, Server, Servers
 from service.domain import Deadline
-from service.errors import ModelNotFound
+from service.errors import DeadlineExceeded, ModelNotFound
 
 LOAD_TIMEOUT_S = 120.0
 
@@ -171,7 +171,14 @@ class TritonBackend:
     async def _lease(self, call: Call) -> Lease | None:
         if self._memory is None:
             return None
-        served = await self._catalogue.find(call.model.name, call.model.version)
+        deadline = call.context.deadline
+        try:
+            async with asyncio.timeout(deadline.left_s()):
+                served = await self._catalogue.find(call.model.name, call.model.version)
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"no inference server answered within {deadline.allowed_s:g} s", stage="inference"
+            ) from error
         return self._memory.lease(call.images, served)
 
     def _transport(self, call: Call, lease: Lease | None) -> Callable[[Server], Awaitable[Tensors]]:

@@ -78,13 +78,12 @@ class _Gather(torch.autograd.Function):
             if len(chosen) == len(pixels):
                 pixels.copy_(gradient[part])
             else:
-                rows = torch.zeros(pixels.shape, dtype=maps.dtype, device=maps.device)
-                pixels.copy_(rows.index_copy_(0, chosen, gradient[part]))
+                pixels.zero_().index_copy_(0, chosen, gradient[part])
         return maps, None
 
 
 def _pieces(maps: Tensor, where: Tensor) -> Iterator[tuple[Tensor, Tensor, slice]]:
-    """Go through the pixels of the batch, never more than one image at a time.
+    """Go through the pixels of the batch: at once where they are rows, else never across images.
 
     Yields
     ------
@@ -96,6 +95,9 @@ def _pieces(maps: Tensor, where: Tensor) -> Iterator[tuple[Tensor, Tensor, slice
         Where these stand in `where`.
     """
     batch, channels = maps.shape[:2]
+    if maps.is_contiguous(memory_format=torch.channels_last):
+        yield maps.permute(0, 2, 3, 1).view(-1, channels), where, slice(None)
+        return
     per_image = maps[0, 0].numel()
     rows = piece_rows(maps, channels)
     starts = [(image, start) for image in range(batch) for start in range(0, per_image, rows)]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -69,8 +68,8 @@ def encode_labels(labels: npt.NDArray[np.integer[Any]]) -> list[Rle]:
 
     Notes
     -----
-    Linear in the pixels, whatever K is. Extra memory is the strings twice over, and an eighth of
-    the labels at most for runs: an image with more of them is read twice.
+    Linear in the pixels, whatever K is. Extra memory is room for the strings three times over, and
+    an eighth of the labels at most for runs: an image with more of them is read twice.
 
     Examples
     --------
@@ -108,20 +107,29 @@ def describe_labels(labels: npt.NDArray[np.integer[Any]]) -> Regions:
             raise ValueError("labels must lie between 0 and the number of pixels")
         areas, boxes, sums, state = (_with_rows(a, top + 1) for a in (areas, boxes, sums, state))
         runs.measure(block, height, areas, boxes, sums)
-        runs.write(block, state, nothing)
-    runs.finish(state, image.size, nothing)
-    ends = np.cumsum(state[:, runs.CURSOR])
+        if blocks.only is None:
+            runs.write(block, state, nothing)
+    if blocks.only is None:
+        runs.finish(state, image.size, nothing)
+        room = state[1:, runs.CURSOR]
+    else:  # so few runs that the longest strings they can have cost less than counting
+        room = runs.longest(blocks.only, len(state))[1:]
+    begins = np.concatenate(([0], np.cumsum(room)))
     state[:] = 0
-    state[1:, runs.CURSOR] = ends[:-1]
-    text = np.empty(int(ends[-1]), np.uint8)
+    state[1:, runs.CURSOR] = begins[:-1]
+    text = np.empty(int(begins[-1]), np.uint8)
     for block in blocks:
         runs.write(block, state, text)
     runs.finish(state, image.size, text)
     boxes[:, 2:] -= boxes[:, :2]
+    # Of eight bits, as there may be bytes between the strings that nobody has written.
+    strings = text.tobytes().decode("latin-1")
     return Regions(
         [
-            {"size": [height, width], "counts": text[begin:end].tobytes().decode("ascii")}
-            for begin, end in pairwise(ends.tolist())
+            {"size": [height, width], "counts": strings[begin:end]}
+            for begin, end in zip(
+                begins[:-1].tolist(), state[1:, runs.CURSOR].tolist(), strict=True
+            )
         ],
         areas[1:],
         boxes[1:],
@@ -137,18 +145,18 @@ class _Blocks:
 
     def __init__(self, image: npt.NDArray[np.int32]) -> None:
         self._image = image
-        self._only: runs.Block | None = None
+        self.only: runs.Block | None = None
 
     def __iter__(self) -> Iterator[runs.Block]:
         height, width = self._image.shape
-        if self._only is not None:
-            yield self._only
+        if self.only is not None:
+            yield self.only
             return
         left = 0 if height else width
         while left < width:
             block = runs.find(self._image, left, runs.room(height, width))
             if left == 0 and block.end == height * width:
-                self._only = block
+                self.only = block
             left = block.end // height
             yield block
 

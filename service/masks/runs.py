@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from service.compiled import kernel
+from service.masks.lanes import LANES, changes, lowest
 
-COLUMNS = 64
+COLUMNS = LANES
 """Columns per strip: it stays in cache while it is read twice."""
 
 OPEN, END, DONE, LAST, BEFORE_LAST, COUNT, CURSOR = range(7)
@@ -22,6 +23,9 @@ OPEN, END, DONE, LAST, BEFORE_LAST, COUNT, CURSOR = range(7)
 is written, the two values before, how many there are, and where the next character goes."""
 
 STATE = 7
+
+LONGEST = 7
+"""Characters of a number at most: 33 bits with its sign, five in each."""
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -57,26 +61,27 @@ def find(labels: Int32, left: int, most: int) -> Block:
     once to write them where they belong.
     """
     height, width = labels.shape
+    flat = labels.ravel()
     starts = np.empty(most, np.int32)
     owners = np.empty(most, np.int32)
     total = 0
     begin = left
-    changes = np.zeros(COLUMNS, np.int32)
+    counts = np.zeros(COLUMNS, np.int32)
     slots = np.zeros(COLUMNS, np.int64)
     while left < width:
         n = min(COLUMNS, width - left)
         for p in range(n):
             x = left + p
-            changes[p] = x == begin or labels[0, x] != labels[height - 1, x - 1]
+            counts[p] = x == begin or labels[0, x] != labels[height - 1, x - 1]
         for y in range(1, height):
-            here = labels[y, left : left + n]
-            above = labels[y - 1, left : left + n]
-            for p in range(n):
-                changes[p] += here[p] != above[p]
+            here = np.uint64(y * width + left)  # unsigned, or the loop is not vectorised
+            above = here - np.uint64(width)
+            for p in range(np.uint64(n)):
+                counts[p] += flat[here + p] != flat[above + p]
         needed = total
         for p in range(n):
             slots[p] = needed
-            needed += changes[p]
+            needed += counts[p]
         if needed > most:
             break
         for p in range(n):
@@ -86,17 +91,14 @@ def find(labels: Int32, left: int, most: int) -> Block:
                 owners[slots[p]] = labels[0, x]
                 slots[p] += 1
         for y in range(1, height):
-            here = labels[y, left : left + n]
-            above = labels[y - 1, left : left + n]
-            differ = 0
-            for p in range(n):
-                differ |= here[p] ^ above[p]
-            if differ != 0:
-                for p in range(n):
-                    if here[p] != above[p]:
-                        starts[slots[p]] = (left + p) * height + y
-                        owners[slots[p]] = here[p]
-                        slots[p] += 1
+            here = y * width + left
+            word = changes(flat, here, flat, here - width, n)
+            while word != 0:
+                p = lowest(word)
+                word &= word - np.uint64(1)
+                starts[slots[p]] = (left + p) * height + y
+                owners[slots[p]] = flat[here + p]
+                slots[p] += 1
         total = needed
         left += n
     return Block(starts[:total], owners[:total], left * height)
@@ -120,17 +122,26 @@ def measure(block: Block, height: int, areas: Int64, boxes: Int64, sums: Int64) 
             x = at // height
             y = at - x * height
             n = min(end - at, height - y)
-            box = boxes[k]
             if areas[k] == 0:
-                box[0], box[1], box[3] = x, y, y + n
+                boxes[k, 0], boxes[k, 1], boxes[k, 3] = x, y, y + n
             else:
-                box[1] = min(box[1], y)
-                box[3] = max(box[3], y + n)
-            box[2] = x + 1
+                boxes[k, 1] = min(boxes[k, 1], y)
+                boxes[k, 3] = max(boxes[k, 3], y + n)
+            boxes[k, 2] = x + 1
             areas[k] += n
             sums[k, 0] += n * x
             sums[k, 1] += n * y + n * (n - 1) // 2
             at += n
+
+
+@kernel
+def longest(block: Block, count: int) -> Int64:
+    """Return for each label below `count` how many characters its string has at most."""
+    room = np.full(count, LONGEST, np.int64)  # the background after the last run
+    owners = block.owners
+    for r in range(owners.size):
+        room[owners[r]] += 2 * LONGEST
+    return room
 
 
 @kernel
@@ -141,41 +152,43 @@ def write(block: Block, state: Int64, text: Text) -> None:
     """
     starts, owners = block.starts, block.owners
     for r in range(starts.size):
-        if owners[r] <= 0:
+        k = owners[r]
+        if k <= 0:
             continue
-        of = state[owners[r]]
         start = np.int64(starts[r])
         end = np.int64(starts[r + 1]) if r + 1 < starts.size else np.int64(block.end)
-        if start != of[END] or of[OPEN] == of[END]:  # else it goes on from the block before
-            _close(of, text)
-            of[OPEN] = start
-        of[END] = end
+        # Unless it goes on from the block before.
+        if start != state[k, END] or state[k, OPEN] == state[k, END]:
+            _close(state, k, text)
+            state[k, OPEN] = start
+        state[k, END] = end
 
 
 @kernel
 def finish(state: Int64, pixels: int, text: Text) -> None:
     """Write what is left of each string: its last run, and the background after it."""
     for k in range(1, state.shape[0]):
-        _close(state[k], text)
+        _close(state, k, text)
         if state[k, DONE] < pixels:
-            _put(state[k], pixels - state[k, DONE], text)
+            _put(state, k, pixels - state[k, DONE], text)
 
 
 @kernel
-def _close(of: Int64, text: Text) -> None:
+def _close(state: Int64, k: int, text: Text) -> None:
     """Write the run of a label and the gap before it, if there is one."""
-    if of[OPEN] < of[END]:
-        _put(of, of[OPEN] - of[DONE], text)
-        _put(of, of[END] - of[OPEN], text)
-        of[DONE] = of[END]
+    if state[k, OPEN] < state[k, END]:
+        _put(state, k, state[k, OPEN] - state[k, DONE], text)
+        _put(state, k, state[k, END] - state[k, OPEN], text)
+        state[k, DONE] = state[k, END]
 
 
 @kernel
-def _put(of: Int64, value: int, text: Text) -> None:
+def _put(state: Int64, k: int, value: int, text: Text) -> None:
     """Write one value: from the fourth on, its difference to the one two before."""
-    of[CURSOR] = _write(value - of[BEFORE_LAST] if of[COUNT] > 2 else value, text, of[CURSOR])
-    of[BEFORE_LAST], of[LAST] = of[LAST], value
-    of[COUNT] += 1
+    gap = value - state[k, BEFORE_LAST] if state[k, COUNT] > 2 else value
+    state[k, CURSOR] = _write(gap, text, state[k, CURSOR])
+    state[k, BEFORE_LAST], state[k, LAST] = state[k, LAST], value
+    state[k, COUNT] += 1
 
 
 @kernel

@@ -167,17 +167,18 @@ def _partition(  # noqa: PLR0913 - the parameters of `cluster` and where to put 
         if missed.size:
             centres = np.concatenate((centres, missed), axis=1)
             counts = assign.assign(planes, mask, centres, reach2, labels, distances2)
+    names = np.arange(counts.size, dtype=np.int32)
     if join_below > 0:
-        counts = join(labels, counts, centres, below=join_below, border=join_border)
-    keep = counts[1:] >= smallest
-    if counts[0] > 0 or not keep.all():
-        assign.settle(planes, labels, distances2, centres, keep, reach2)
+        names, counts = join(labels, counts, centres, below=join_below, border=join_border)
+    keep = counts >= smallest
     top = centres.shape[1]
+    if counts[0] > 0 or not keep[1:].all():
+        keep[0] = False
+        top = assign.settle(planes, labels, distances2, centres, names, keep, reach2)
     if split_disconnected:
         top = regions.split(labels)
-    elif keep.all():
-        return labels, top
-    return labels, regions.tidy(labels, regions.areas(labels, top), smallest)
+        top = regions.tidy(labels, regions.areas(labels, top), smallest)
+    return labels, top
 
 
 def _centres(

@@ -136,7 +136,7 @@ def label(
             f"{len(recipe.classes)} classes of {height} x {width} pixels"
         )
     masks = foreground_masks(logits, options.foreground_threshold or recipe.foreground_threshold)
-    labels = np.zeros(size, np.int32)
+    labels: npt.NDArray[np.int32] | None = None
     scores: list[float] = []
     classes: list[int] = []
     for c, category in enumerate(recipe.classes):
@@ -145,12 +145,14 @@ def label(
         found = _decode(prediction, recipe, c, masks[c], options)
         count = found.confidence.size
         probability = foreground_confidence(found.labels, logits[c], count)
-        if scores:
-            np.add(found.labels, len(scores), out=labels, where=found.labels > 0)
-        else:
+        if labels is None:
             labels = found.labels
+        else:
+            np.add(found.labels, len(scores), out=labels, where=found.labels > 0)
         scores.extend((found.confidence * probability).tolist())
         classes.extend([c] * count)
+    if labels is None:  # no class was asked for that the network knows
+        labels = np.zeros(size, np.int32)
     return Labelled(labels, np.array(scores, np.float64), np.array(classes, np.int64))
 
 
@@ -167,23 +169,18 @@ def rank(found: Labelled, recipe: Recipe, options: ExtractOptions) -> Segmentati
         What the caller asks for.
     """
     labels, scores = found.labels, found.scores
-    order = np.lexsort((first_pixels(labels, scores.size), -scores))
+    order = np.argsort(-scores, kind="stable")
+    if (scores[order[1:]] == scores[order[:-1]]).any():
+        order = np.lexsort((first_pixels(labels, scores.size), -scores))
     order = order[scores[order] >= options.min_score][: options.max_instances]
     names = np.zeros(scores.size + 1, np.int32)
     names[order + 1] = np.arange(1, order.size + 1, dtype=np.int32)
     rename(labels, names)
     regions = describe_labels(labels)
     instances = tuple(
-        Instance(
-            id=i,
-            category=recipe.classes[c],
-            score=score,
-            area_px=area,
-            bbox_xywh=(x, y, width, height),
-            centroid_xy=(centre_x, centre_y),
-            rle=rle,
-        )
-        for i, (c, score, area, (x, y, width, height), (centre_x, centre_y), rle) in enumerate(
+        # By position: there may be thousands, and names cost a third more.
+        Instance(i, recipe.classes[c], score, area, (x, y, width, height), (mid_x, mid_y), rle)
+        for i, (c, score, area, (x, y, width, height), (mid_x, mid_y), rle) in enumerate(
             zip(
                 found.classes[order].tolist(),
                 scores[order].tolist(),

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from service.compiled import kernel
+from service.postprocess.planes import Planes, as_planes, widen
+
 
 def foreground_masks(
     logits: npt.NDArray[np.floating[Any]], threshold: float
@@ -40,8 +43,21 @@ def foreground_masks(
     if not 0.0 < threshold < 1.0:
         raise ValueError(f"a foreground threshold lies in (0, 1), not {threshold}")
     limit = np.float32(log(threshold / (1.0 - threshold)))
-    above = [np.greater(plane, limit) for plane in logits]
+    above = list(_above(as_planes(logits), logits.shape[1], logits.shape[2], limit))
     if len(above) == 1:
         return above
     best = np.where(np.isnan(logits), -np.inf, logits).argmax(axis=0)
     return [mask & (best == c) for c, mask in enumerate(above)]
+
+
+@kernel
+def _above(planes: Planes, height: int, width: int, limit: np.float32) -> npt.NDArray[np.bool_]:
+    """Return ``[C, H, W]`` where the logits are above the limit."""
+    out = np.empty((planes.size, height, width), np.bool_)
+    values = planes.values
+    for c in range(planes.size):
+        for y in range(height):
+            start = np.uint64(c * planes.plane + y * planes.row)  # unsigned: see `lookup.measure`
+            for u in range(np.uint64(width)):
+                out[c, y, u] = widen(values[start + u]) > limit
+    return out

@@ -12,16 +12,20 @@ from __future__ import annotations
 import numpy as np
 
 from service.compiled import kernel
+from service.masks.lanes import ends
 from service.postprocess.lookup import Float32, Int32, Int64, build, measure, spans
+from service.postprocess.seeds import Bool
 
 
-def join(labels: Int32, counts: Int32, centres: Float32, *, below: float, border: float) -> Int32:
-    """Give one label to clusters whose centres are close and which touch along enough of their rim.
+def join(
+    labels: Int32, counts: Int32, centres: Float32, *, below: float, border: float
+) -> tuple[Int32, Int32]:
+    """Find the clusters whose centres are close and which touch along enough of their rim.
 
     Parameters
     ----------
     labels : (H, W) int32
-        1..K, or 0 and less where there is none; changed in place.
+        1..K, or 0 and less where there is none.
     counts : (K + 1,) int32
         Pixels of labels 0..K.
     centres : (E, K) float32
@@ -33,16 +37,17 @@ def join(labels: Int32, counts: Int32, centres: Float32, *, below: float, border
 
     Returns
     -------
-    (K + 1,) int32
-        Pixels of each label now; those that were joined to a lower one have none.
+    names : (K + 1,) int32
+        The lowest label that each one is joined to, itself where it is joined to none.
+    counts : (K + 1,) int32
+        Pixels under each name; labels with the name of another have none.
     """
     starts, others = _near(centres, np.float32(below))
     if others.size == 0:
-        return counts
+        return np.arange(counts.size, dtype=np.int32), counts
     shared, rims = _borders(labels, starts, others)
     names = _united(starts, others, shared >= border * _shorter(starts, others, rims))
-    _rename(labels, names)
-    return np.bincount(names, weights=counts, minlength=counts.size).astype(np.int32)
+    return names, np.bincount(names, weights=counts, minlength=counts.size).astype(np.int32)
 
 
 @kernel
@@ -50,6 +55,7 @@ def _near(centres: Float32, below: np.float32) -> tuple[Int64, Int32]:
     """Return for each label where its list starts, and the lists: higher labels that are close."""
     size, count = centres.shape
     lookup = build(centres, below)
+    vectors, names = lookup.vectors, lookup.names
     runs = np.empty((lookup.shape[0], 2), np.int64)
     work = np.empty(count, np.float32)
     vector = np.empty(size, np.float32)
@@ -60,12 +66,12 @@ def _near(centres: Float32, below: np.float32) -> tuple[Int64, Int32]:
         starts[k + 1] = found
         vector[:] = centres[:, k]
         for r in range(spans(lookup, vector, below, runs)):
-            measure(lookup.vectors, vector, runs[r, 0], runs[r, 1], work)
+            measure(vectors, vector, runs[r, 0], runs[r, 1], work)
             for at in range(runs[r, 0], runs[r, 1]):
-                if lookup.names[at] > k and work[at] < below * below:
+                if names[at] > k and work[at] < below * below:
                     if found == others.size:
                         others = np.concatenate((others, np.empty(found, np.int32)))
-                    others[found] = lookup.names[at] + 1
+                    others[found] = names[at] + 1
                     found += 1
     starts[count + 1] = found
     return starts, others[:found].copy()
@@ -73,26 +79,58 @@ def _near(centres: Float32, below: np.float32) -> tuple[Int64, Int32]:
 
 @kernel
 def _borders(labels: Int32, starts: Int64, others: Int32) -> tuple[Int32, Int32]:
-    """Count the pixel edges that each close pair shares, and those around each label."""
+    """Count the pixel edges that each close pair shares, and those around each of their labels."""
     shared = np.zeros(others.size, np.int32)
     rims = np.zeros(starts.size, np.int32)
+    close = _paired(starts, others)
     height, width = labels.shape
-    for y in range(height):
-        for x in range(width):
-            here = max(labels[y, x], 0)
-            for way in range(2):
-                v, u = (y, x + 1) if way == 0 else (y + 1, x)
-                if v == height or u == width:  # the edge of the image is no rim
-                    continue
-                there = max(labels[v, u], 0)
-                if here == there:
-                    continue
-                rims[here] += 1
-                rims[there] += 1
-                low, high = min(here, there), max(here, there)
-                for at in range(starts[low], starts[low + 1]):
-                    shared[at] += others[at] == high
+    flat = labels.ravel()
+    here, below = np.empty(max(width, 1), np.int32), np.empty(max(width, 1), np.int32)
+    runs = ends(flat, 0, width, here) if flat.size else 0
+    for y in range(height if width else 0):
+        for r in range(runs - 1):  # the edge of the image is no rim
+            one, other = max(labels[y, here[r] - 1], 0), max(labels[y, here[r]], 0)
+            if close[one] | close[other]:
+                _count(one, other, 1, starts, others, shared, rims)
+        if y + 1 == height:
+            break
+        runs = ends(flat, (y + 1) * width, width, below)
+        x, up, down = 0, 0, 0
+        while x < width:  # as far as neither row changes
+            one, other = max(labels[y, x], 0), max(labels[y + 1, x], 0)
+            stop = int(min(here[up], below[down]))
+            if (one != other) & (close[one] | close[other]):
+                _count(one, other, stop - x, starts, others, shared, rims)
+            up += here[up] == stop
+            down += below[down] == stop
+            x = stop
+        here, below = below, here
     return shared, rims
+
+
+@kernel
+def _paired(starts: Int64, others: Int32) -> Bool:
+    """Return which labels are in a pair: of the rest, which are most, no edge counts."""
+    close = np.zeros(starts.size, np.bool_)
+    for low in range(starts.size - 1):
+        close[low] = starts[low] < starts[low + 1]
+    for at in range(others.size):
+        close[others[at]] = True
+    return close
+
+
+@kernel
+def _count(  # noqa: PLR0913 - a stretch of edges, the pairs and both tallies
+    one: int, other: int, edges: int, starts: Int64, others: Int32, shared: Int32, rims: Int32
+) -> None:
+    """Count the edges between two labels, 0 the background."""
+    low, high = min(one, other), max(one, other)
+    if low == high:
+        return
+    rims[low] += edges
+    rims[high] += edges
+    for at in range(starts[low], starts[low + 1]):
+        shared[at] += edges if others[at] == high else 0
 
 
 @kernel
@@ -121,13 +159,3 @@ def _united(starts: Int64, others: Int32, joined: np.ndarray) -> Int32:
     for label in range(names.size):
         names[label] = names[names[label]]
     return names
-
-
-@kernel
-def _rename(labels: Int32, names: Int32) -> None:
-    """Replace labels above 0 by their names, in place."""
-    height, width = labels.shape
-    for y in range(height):
-        for x in range(width):
-            if labels[y, x] > 0:
-                labels[y, x] = names[labels[y, x]]

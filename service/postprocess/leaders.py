@@ -116,17 +116,18 @@ def _nearest_leader(
 ) -> int:
     """Return the nearest centre within the radius, else -1."""
     owner, best2 = -1, radius2
-    radius, lookup = np.sqrt(radius2), leaders.lookup
+    radius, lookup, means = np.sqrt(radius2), leaders.lookup, leaders.means
+    vectors, names = lookup.vectors, lookup.names
     # What an older centre has moved since it was sorted is less than another radius.
     for r in range(spans(lookup, vector, np.float32(2.0) * radius, runs)):
-        measure(lookup.vectors, vector, runs[r, 0], runs[r, 1], work)
+        measure(vectors, vector, runs[r, 0], runs[r, 1], work)
         for at in range(runs[r, 0], runs[r, 1]):
             if work[at] > np.float32(4.0) * radius2:
                 continue
-            d2 = gap2(leaders.means[lookup.names[at]], vector)
+            d2 = gap2(means[names[at]], vector)
             if d2 < best2:
-                owner, best2 = int(lookup.names[at]), d2
-    older = lookup.names.size
+                owner, best2 = int(names[at]), d2
+    older = names.size
     measure(leaders.recent, vector, 0, count - older, work)
     for k in range(count - older):
         if work[k] < best2:

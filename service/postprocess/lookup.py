@@ -117,20 +117,20 @@ def _cell(value: np.float32, low: np.float32, side: np.float32, cells: int) -> i
 @kernel
 def spans(lookup: Lookup, vector: Float32, radius: np.float32, out: npt.NDArray[np.int64]) -> int:
     """Write where each run of centres within reach starts and stops; return how many runs."""
-    if lookup.starts.size == 2:
-        out[0, 0], out[0, 1] = 0, lookup.starts[1]
-        return int(lookup.starts[1] > 0)
+    starts, cells = lookup.starts, lookup.cells
+    if starts.size == 2:
+        out[0, 0], out[0, 1] = 0, starts[1]
+        return int(starts[1] > 0)
     top, bottom = _reach(lookup, vector, radius, 0)
     near, far = _reach(lookup, vector, radius, 1)
     first, last = _reach(lookup, vector, radius, 2)
     left, right = _reach(lookup, vector, radius, 3)
-    cells = lookup.cells
     count = 0
     for i in range(top, bottom + 1):
         for j in range(near, far + 1):
             for row in range(first, last + 1):
                 at = ((i * cells[1] + j) * cells[2] + row) * cells[3]
-                start, stop = lookup.starts[at + left], lookup.starts[at + right + 1]
+                start, stop = starts[at + left], starts[at + right + 1]
                 if start < stop:
                     out[count, 0], out[count, 1] = start, stop
                     count += 1
@@ -148,25 +148,26 @@ def _reach(lookup: Lookup, vector: Float32, radius: np.float32, a: int) -> tuple
 @kernel
 def measure(rows: Float32, vector: Float32, start: int, stop: int, out: Float32) -> None:
     """Write the squared distances from a vector to columns ``start:stop`` of `rows`."""
-    # Slices that start at 0: a loop over indices of unknown sign is not vectorised.
-    size, count = rows.shape[0], stop - start
-    sums = out[start:stop]
-    sums[:] = np.float32(0.0)
-    e = 0
-    while e + 4 <= size:  # four at a time: fewer trips of the sums through memory
-        a, b = rows[e, start:stop], rows[e + 1, start:stop]
-        c, d = rows[e + 2, start:stop], rows[e + 3, start:stop]
-        va, vb, vc, vd = vector[e], vector[e + 1], vector[e + 2], vector[e + 3]
-        for p in range(count):
-            ga, gb, gc, gd = a[p] - va, b[p] - vb, c[p] - vc, d[p] - vd
-            sums[p] += ga * ga + gb * gb + gc * gc + gd * gd
-        e += 4
+    # Unsigned, so that no index may count from the end: else the loops are not vectorised. A slice
+    # would do as well, but each one counts references, which other cores must hear of.
+    first, last, size = np.uint64(start), np.uint64(stop), np.uint64(rows.shape[0])
+    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    for p in range(first, last):
+        out[p] = np.float32(0.0)
+    e = np.uint64(0)
+    while e + four <= size:  # four at a time: fewer trips of the sums through memory
+        a, b, c, d = vector[e], vector[e + one], vector[e + two], vector[e + three]
+        for p in range(first, last):
+            ga, gb = rows[e, p] - a, rows[e + one, p] - b
+            gc, gd = rows[e + two, p] - c, rows[e + three, p] - d
+            out[p] += ga * ga + gb * gb + gc * gc + gd * gd
+        e += four
     while e < size:
-        a, va = rows[e, start:stop], vector[e]
-        for p in range(count):
-            ga = a[p] - va
-            sums[p] += ga * ga
-        e += 1
+        a = vector[e]
+        for p in range(first, last):
+            ga = rows[e, p] - a
+            out[p] += ga * ga
+        e += one
 
 
 @inlined
@@ -189,11 +190,12 @@ def nearest(
     """
     best, best2 = -1, FAR
     limit = radius * radius
+    vectors, names = lookup.vectors, lookup.names  # once: each mention counts references
     for r in range(spans(lookup, vector, radius, runs)):
         start, stop = runs[r, 0], runs[r, 1]
-        measure(lookup.vectors, vector, start, stop, work)
+        measure(vectors, vector, start, stop, work)
         for k in range(start, stop):
-            name = lookup.names[k]
+            name = names[k]
             if work[k] > limit or name == skip:
                 continue
             if work[k] < best2 or (work[k] == best2 and name < best):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
 from service.compiled import kernel
@@ -24,6 +25,18 @@ STRETCH = 8 * CHUNK
 """Pixels of a row that it reads at a time: memory is fastest in long runs."""
 
 FloatArray = npt.NDArray[np.floating[Any]]
+
+
+def _converts_halves() -> bool:
+    """Return whether the processor compiled for has an instruction that reads a float16.
+
+    For others LLVM calls ``__extendhfsf2`` of compiler-rt, which no library here brings.
+    """
+    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return "+f16c" in features.split(",") or triple.startswith(("aarch64", "arm64"))
+
+
+CONVERTS_HALVES = _converts_halves()
 
 
 class Planes(NamedTuple):
@@ -92,6 +105,19 @@ float_of_bits = intrinsic(_bitcast)
 """Read 32 bits as a float32; compiled code only."""
 
 
+def _convert(typingctx: Any, bits: Any) -> Any:  # noqa: ARG001 - the signature that Numba calls
+    """Convert the bits of a float16 with one instruction."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001 - as above
+        return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
+
+    return types.float32(types.uint16), codegen
+
+
+convert = intrinsic(_convert)
+"""Convert the bits of a float16 to float32, where `CONVERTS_HALVES`; compiled code only."""
+
+
 def _prefetch(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 - the signature that Numba calls
     """Ask for the memory of one element."""
 
@@ -118,6 +144,13 @@ def widen(value: Any) -> Any:
 
 
 def _widen(value: Any) -> Any:
+    if value == types.uint16 and CONVERTS_HALVES:
+
+        def converted(value: Any) -> Any:
+            return convert(value)
+
+        return converted
+
     if value == types.uint16:
 
         def half(value: Any) -> Any:
@@ -126,7 +159,7 @@ def _widen(value: Any) -> Any:
             magnitude = np.int32(value & 0x7FFF)
             number = float_of_bits(np.int32(magnitude << 13)) * np.float32(2.0**112)
             if magnitude >= 0x7C00:
-                number = np.float32(np.nan)
+                number = np.float32(np.inf if magnitude == 0x7C00 else np.nan)
             return -number if value & 0x8000 else number
 
         return half
@@ -143,18 +176,19 @@ overload(widen, inline="always")(_widen)
 @kernel
 def load(planes: Planes, y: int, x: int, count: int, out: npt.NDArray[np.float32]) -> None:
     """Copy `count` pixels of row `y` from column `x` on into ``out[E, count]`` as float32."""
+    values = planes.values
     for e in range(planes.size):
-        start = e * planes.plane + y * planes.row + x
-        part = planes.values[start : start + count]
-        for p in range(count):
-            out[e, p] = widen(part[p])
+        start = np.uint64(e * planes.plane + y * planes.row + x)  # unsigned: see `lookup.measure`
+        for p in range(np.uint64(count)):
+            out[e, p] = widen(values[start + p])
 
 
 @kernel
 def announce(planes: Planes, y: int, x: int, count: int) -> None:
     """Ask for the memory of `count` pixels from column `x` of row `y` on, which will be loaded."""
-    line = 64 // planes.values.itemsize
+    values = planes.values
+    line = 64 // values.itemsize
     for e in range(planes.size):
         start = e * planes.plane + y * planes.row + x
-        for at in range(start, min(start + count, planes.values.size), line):
-            prefetch(planes.values, at)
+        for at in range(start, min(start + count, values.size), line):
+            prefetch(values, at)

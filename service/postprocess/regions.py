@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.compiled import kernel
+from service.masks.lanes import ends, fill
 
 Int32 = npt.NDArray[np.int32]
 
@@ -15,11 +16,13 @@ def areas(labels: Int32, top: int) -> Int32:
     """Return the pixels of each label 0..top; labels below 0 are not counted."""
     counts = np.zeros(top + 1, np.int32)
     height, width = labels.shape
-    for y in range(height):
-        for x in range(width):
-            label = labels[y, x]
-            if label >= 0:
-                counts[label] += 1
+    flat, stops = labels.ravel(), np.empty(max(width, 1), np.int32)
+    for y in range(height if width else 0):
+        x = 0
+        for r in range(ends(flat, y * width, width, stops)):
+            if labels[y, x] >= 0:
+                counts[labels[y, x]] += stops[r] - x
+            x = int(stops[r])
     return counts
 
 
@@ -27,19 +30,22 @@ def areas(labels: Int32, top: int) -> Int32:
 def tidy(labels: Int32, counts: Int32, min_pixels: int) -> int:
     """Drop labels of fewer than `min_pixels`, renumber the rest by their first pixel in place."""
     names = np.zeros(counts.size, np.int32)
-    top = 0
+    top = np.int32(0)
     height, width = labels.shape
-    for y in range(height):
-        for x in range(width):
-            label = labels[y, x]
-            if label <= 0 or counts[label] < min_pixels:
-                labels[y, x] = 0
-                continue
-            if names[label] == 0:
-                top += 1
-                names[label] = top
-            labels[y, x] = names[label]
-    return top
+    flat, stops = labels.ravel(), np.empty(max(width, 1), np.int32)
+    for y in range(height if width else 0):
+        x = 0
+        for r in range(ends(flat, y * width, width, stops)):
+            label, begin, x = labels[y, x], x, int(stops[r])
+            name = np.int32(0)
+            if label > 0 and counts[label] >= min_pixels:
+                if names[label] == 0:
+                    top += 1
+                    names[label] = top
+                name = names[label]
+            if name != label:
+                fill(labels, y, begin, x, int(name))
+    return int(top)
 
 
 @kernel
@@ -105,10 +111,13 @@ def _root(parent: Int32, part: int) -> int:
 def rename(labels: Int32, names: Int32) -> None:
     """Replace each label by its entry in `names`, in place."""
     height, width = labels.shape
-    for y in range(height):
-        row = labels[y]
-        for x in range(width):
-            row[x] = names[row[x]]
+    flat, stops = labels.ravel(), np.empty(max(width, 1), np.int32)
+    for y in range(height if width else 0):
+        x = 0
+        for r in range(ends(flat, y * width, width, stops)):
+            label, begin, x = labels[y, x], x, int(stops[r])
+            if names[label] != label:
+                fill(labels, y, begin, x, names[label])
 
 
 @kernel
@@ -116,12 +125,15 @@ def first_pixels(labels: Int32, count: int) -> npt.NDArray[np.int64]:
     """Return the raster index of the first pixel of labels 1..count, -1 where there is none."""
     first = np.full(count + 1, -1, np.int64)
     height, width = labels.shape
+    flat, stops = labels.ravel(), np.empty(max(width, 1), np.int32)
     left = count
-    for y in range(height):
-        for x in range(width):
+    for y in range(height if width else 0):
+        x = 0
+        for r in range(ends(flat, y * width, width, stops)):
             if labels[y, x] > 0 and first[labels[y, x]] < 0:
                 first[labels[y, x]] = y * width + x
                 left -= 1
+            x = int(stops[r])
         if left == 0:
             break
     return first[1:]

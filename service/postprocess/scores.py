@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.compiled import kernel
+from service.masks.lanes import ends
 from service.postprocess.exponential import exp32
 from service.postprocess.planes import Planes, as_planes, load
 
@@ -40,11 +41,17 @@ def closeness(labels: Int32, distances2: Float32, count: int, factor: np.float32
     height, width = labels.shape
     sums = np.zeros(count + 1, np.float64)
     pixels = np.zeros(count + 1, np.int64)
-    row = np.empty(width, np.float32)
-    for y in range(height):
-        for x in range(width):
-            row[x] = exp32(distances2[y, x] * factor)
-        _add_runs(labels[y], row, sums, pixels)
+    row, stops = np.empty(max(width, 1), np.float32), np.empty(max(width, 1), np.int32)
+    flat = labels.ravel()
+    for y in range(height if width else 0):
+        runs = ends(flat, y * width, width, stops)
+        if runs == 1 and labels[y, 0] == 0:
+            continue
+        for u in range(np.uint64(width)):
+            # Elsewhere is what memory held before: subnormal numbers cost a hundred times others.
+            gap2 = distances2[y, u] if labels[y, u] > 0 else np.float32(0.0)
+            row[u] = exp32(gap2 * factor)
+        _add_runs(labels, y, stops, runs, row, sums, pixels)
     return sums[1:] / np.maximum(pixels[1:], 1)
 
 
@@ -53,25 +60,37 @@ def _mean_probability(labels: Int32, planes: Planes, count: int) -> Float64:
     height, width = labels.shape
     sums = np.zeros(count + 1, np.float64)
     pixels = np.zeros(count + 1, np.int64)
-    row = np.empty((1, max(width, 1)), np.float32)
-    probability = row[0]
-    for y in range(height):
+    row, stops = np.empty((1, max(width, 1)), np.float32), np.empty(max(width, 1), np.int32)
+    probability, flat = row[0], labels.ravel()
+    for y in range(height if width else 0):
+        runs = ends(flat, y * width, width, stops)
+        if runs == 1 and labels[y, 0] == 0:
+            continue
         load(planes, y, 0, width, row)
-        for x in range(width):
-            probability[x] = np.float32(1.0) / (np.float32(1.0) + exp32(-probability[x]))
-        _add_runs(labels[y], probability, sums, pixels)
+        for u in range(np.uint64(width)):
+            probability[u] = np.float32(1.0) / (np.float32(1.0) + exp32(-probability[u]))
+        _add_runs(labels, y, stops, runs, probability, sums, pixels)
     return sums[1:] / np.maximum(pixels[1:], 1)
 
 
 @kernel
-def _add_runs(labels: Int32, values: Float32, sums: Float64, pixels: Int64) -> None:
+def _add_runs(  # noqa: PLR0913 - a row, its runs, its values and where they are added
+    labels: Int32,
+    y: int,
+    stops: Int32,
+    runs: int,
+    values: Float32,
+    sums: Float64,
+    pixels: Int64,
+) -> None:
     """Add the values of one row, a run of equal labels at a time, to the sums by label."""
     x = 0
-    while x < labels.size:
-        k = labels[x]
-        start, summed = x, np.float32(0.0)
-        while x < labels.size and labels[x] == k:
-            summed += values[x]
-            x += 1
+    for r in range(runs):
+        k, begin, x = labels[y, x], x, int(stops[r])
+        if k == 0:
+            continue
+        summed = np.float32(0.0)
+        for u in range(np.uint64(begin), np.uint64(x)):
+            summed += values[u]
         sums[k] += summed
-        pixels[k] += x - start
+        pixels[k] += x - begin

@@ -141,6 +141,7 @@ def shift(
         reach2[k] = (np.sqrt(radius2) + np.sqrt(block2)) ** 2 * np.float32(1.0001)
     reach = (np.sqrt(radius2) + widest) * np.float32(1.0001)
     lookup = build(leaders, reach)
+    sorted_leaders, names = lookup.vectors, lookup.names
     runs = np.empty((lookup.shape[0], 2), np.int64)
     centres = leaders.copy()
     support = np.zeros(count, np.int32)
@@ -158,10 +159,10 @@ def shift(
             inside, inner = 0, 0
             found = 0
             for r in range(spans(lookup, vector, reach, runs)):
-                measure(lookup.vectors, vector, runs[r, 0], runs[r, 1], gaps2)
+                measure(sorted_leaders, vector, runs[r, 0], runs[r, 1], gaps2)
                 for at in range(runs[r, 0], runs[r, 1]):
-                    if gaps2[at] <= reach2[lookup.names[at]]:
-                        near[found] = lookup.names[at]
+                    if gaps2[at] <= reach2[names[at]]:
+                        near[found] = names[at]
                         found += 1
             for at in range(found):
                 start, stop = starts[near[at]], starts[near[at] + 1]
@@ -206,6 +207,7 @@ def merge(centres: Float32, support: Int32, apart2: np.float32, reach2: np.float
     """
     size, total = centres.shape
     lookup = build(centres, np.float32(2.0) * np.sqrt(reach2))
+    vectors, names = lookup.vectors, lookup.names
     runs = np.empty((lookup.shape[0], 2), np.int64)
     work = np.empty(total, np.float32)
     vector = np.empty(size, np.float32)
@@ -216,9 +218,9 @@ def merge(centres: Float32, support: Int32, apart2: np.float32, reach2: np.float
         vector[:] = centres[:, k]
         fresh = True
         for r in range(spans(lookup, vector, np.sqrt(reach2), runs)):
-            measure(lookup.vectors, vector, runs[r, 0], runs[r, 1], work)
+            measure(vectors, vector, runs[r, 0], runs[r, 1], work)
             for at in range(runs[r, 0], runs[r, 1]):
-                other = lookup.names[at]
+                other = names[at]
                 if keeps[other]:
                     outlier = support[k] * OUTWEIGHS <= support[other]
                     fresh &= not work[at] <= (reach2 if outlier else apart2)

@@ -185,6 +185,20 @@ def test_no_foreground_gives_no_instances(shape: tuple[int, int]) -> None:
     assert not labels.any()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_an_image_without_one_finite_vector_is_background(
+    value: float, dtype: type[np.floating[npt.NBitBase]]
+) -> None:
+    labels = cluster(
+        np.full((3, 150, 150), value, dtype),
+        np.ones((150, 150), np.bool_),
+        bandwidth=1.5,
+        min_pixels=1,
+    )
+    assert not labels.any()
+
+
 def test_one_pixel_is_one_instance() -> None:
     labels = cluster(
         np.zeros((3, 1, 1), np.float16), np.ones((1, 1), np.bool_), bandwidth=1.5, min_pixels=1

@@ -211,6 +211,14 @@ def test_no_logit_is_no_foreground() -> None:
     assert second.tolist() == [[True, False, False, False]]
 
 
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])
+def test_every_half_precision_logit_is_compared_as_numpy_compares_it(threshold: float) -> None:
+    logits = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(1, 256, 256)
+    [mask] = foreground_masks(logits, threshold)
+    limit = np.float32(np.log(threshold / (1.0 - threshold)))
+    assert np.array_equal(mask, logits[0].astype(np.float32) > limit)
+
+
 @pytest.mark.parametrize("threshold", [0.0, 1.0, np.nan])
 def test_a_threshold_that_is_no_probability_is_refused(threshold: float) -> None:
     with pytest.raises(ValueError, match="threshold"):

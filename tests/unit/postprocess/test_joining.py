@@ -21,9 +21,9 @@ def centres(*columns: tuple[float, float]) -> npt.NDArray[np.float32]:
 def joined(
     labels: npt.NDArray[np.int32], where: npt.NDArray[np.float32], below: float, border: float
 ) -> npt.NDArray[np.int32]:
-    result = labels.copy()
     before = np.bincount(np.maximum(labels, 0).ravel(), minlength=where.shape[1] + 1)
-    after = join(result, before.astype(np.int32), where, below=below, border=border)
+    names, after = join(labels, before.astype(np.int32), where, below=below, border=border)
+    result = np.where(labels > 0, names[labels], labels)
     assert np.array_equal(after, np.bincount(np.maximum(result, 0).ravel(), minlength=after.size))
     return result
 

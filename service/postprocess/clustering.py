@@ -29,6 +29,19 @@ around their centres: such a map is tight, and another instance may begin one ba
 loose ones 1.5 finds fewer pieces of objects beside them than 1 (validation data of the nuclei).
 """
 
+FAR_OUT = 2.0
+"""Up to how far, in bandwidths, a sample beside a dissolved cluster is one of its outliers.
+
+Any closer to the gap of ``2 * delta_dist`` and it might be another instance.
+"""
+
+HOLLOW = 0.1
+"""Share of the samples in the inner half of the balls under which clusters are dissolved.
+
+In many dimensions noise lies on a shell around the centre; instances of single pixels, whose
+neighbours are those of others, are dense in the middle.
+"""
+
 LOOSE = 0.01
 """Share of the samples farther than half a bandwidth from their centre that makes a map loose."""
 
@@ -186,12 +199,20 @@ def _centres(
 ) -> tuple[Float32, np.float32]:
     """Return the centres ``[E, K]`` that a sample of the pixels shows, and their reach, squared."""
     step = sample_step(mask.size)
-    samples, _, grid = seeds.gather(planes, mask, step, seed % (step * step))
-    leaders, owners = lead(samples, grid, radius2)
-    centres, support, core = seeds.shift(samples, owners, leaders, radius2, ROUNDS)
-    loose = core.sum() < (1.0 - LOOSE) * support.sum()
-    reach2 = radius2 * np.float32(REACH**2 if loose else 1.0)
-    return seeds.merge(centres, support, radius2 * np.float32(APART**2), reach2), reach2
+    samples, pixels, grid = seeds.gather(planes, mask, step, seed % (step * step))
+    wide2 = radius2 * np.float32(REACH**2)
+    # In dissolved clusters every pixel has others around it all the same; a sample has none.
+    scattered = step > 1 and seeds.dissolved(planes, mask, samples, pixels, radius2)
+    for ball2 in (wide2, radius2) if scattered else (radius2,):
+        leaders, owners = lead(samples, grid, ball2)
+        centres, support, core = seeds.shift(samples, owners, leaders, ball2, ROUNDS)
+        scattered = scattered and core.sum() < HOLLOW * support.sum()
+        if scattered:
+            break
+    loose = scattered or core.sum() < (1.0 - LOOSE) * support.sum()
+    reach2 = wide2 if loose else radius2
+    outlier2 = radius2 * np.float32(FAR_OUT**2) if scattered else reach2
+    return seeds.merge(centres, support, radius2 * np.float32(APART**2), outlier2), reach2
 
 
 def _missed(

@@ -20,6 +20,12 @@ Bool = npt.NDArray[np.bool_]
 OUTWEIGHS = 16
 """How many times the samples a cluster has that an outlier beside it has."""
 
+PAIRS = 256
+"""How many pairs of neighbouring pixels say whether clusters have dissolved."""
+
+OUTNUMBER = 9
+"""In dissolved clusters, how many times the near pairs those farther apart are at least."""
+
 
 @kernel
 def gather(
@@ -71,6 +77,36 @@ def gather(
 def _first(row: int, step: int, offset: int) -> int:
     """Return the first column of a row of the lattice."""
     return (offset // step + (step // 2) * (row % 2)) % step
+
+
+@kernel
+def dissolved(
+    planes: Planes, foreground: Bool, samples: Float32, pixels: Int32, radius2: np.float32
+) -> bool:
+    """Return whether pixels next to each other mostly lie between one radius and two apart.
+
+    Then the noise is wider than the radius: a sample has no others around it, though its cluster
+    is there. Where instances are small, pixels next to each other may belong to two of them; but
+    those of one are near, and those of two mostly far.
+    """
+    width = foreground.shape[1]
+    size, total = samples.shape
+    cell = np.empty((size, 1), np.float32)
+    near, between, pairs = 0, 0, 0
+    for s in range(0, total, max(total // PAIRS, 1)):
+        y = pixels[s] // width
+        x = pixels[s] - y * width + 1
+        if x == width or not foreground[y, x]:
+            continue
+        load(planes, y, x, 1, cell)
+        d2 = np.float32(0.0)
+        for e in range(size):
+            gap = samples[e, s] - cell[e, 0]
+            d2 += gap * gap
+        pairs += 1
+        near += int(d2 < radius2)
+        between += int((d2 >= radius2) & (d2 <= np.float32(4.0) * radius2))
+    return (2 * between > pairs) & (between > OUTNUMBER * near)
 
 
 @kernel

@@ -91,6 +91,22 @@ def test_outliers_of_many_dimensions_open_no_instances() -> None:
     assert adjusted_rand_score(scene.labels[scene.foreground], labels[scene.foreground]) >= 0.999
 
 
+def test_clusters_wider_than_the_bandwidth_are_found_whole() -> None:
+    scene = blobs(256, 10, 32, noise=0.3)  # pixels 1.7 from their centre, 2.4 from one another
+    labels = found(scene, min_pixels=5)
+    assert labels.max() <= scene.labels.max()
+    assert adjusted_rand_score(scene.labels[scene.foreground], labels[scene.foreground]) >= 0.99
+
+
+@pytest.mark.parametrize("bandwidth", [1.01, 1.5, 1.99])
+def test_instances_of_one_pixel_do_not_pass_for_wide_clusters(bandwidth: float) -> None:
+    labels = np.zeros((160, 160), np.int32)
+    labels[::2, ::3] = np.arange(1, 80 * 54 + 1).reshape(80, 54)
+    labels[::2, 1::3] = np.roll(labels[::2, ::3], 1)[:, :53]  # no two neighbours are of one
+    scene = embed(labels, 8, np.random.default_rng(12))
+    assert same_partition(found(scene, bandwidth=bandwidth), labels)
+
+
 @pytest.mark.parametrize(("noise", "owner"), [(0.0, 0), (0.4, 1)])
 def test_only_where_clusters_are_loose_do_centres_reach_past_the_bandwidth(
     noise: float, owner: int

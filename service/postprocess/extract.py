@@ -7,7 +7,7 @@ Axes: E embedding, C classes, H W image, h w network output, K instances.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from service.domain import Instance, Prediction, Segmentation
 from service.errors import BackendFailed, BadParameter
 from service.masks.rle import describe_labels
 from service.postprocess.associative import decode_associative
+from service.postprocess.calibration import calibrated
 from service.postprocess.clustering import decode_discriminative
 from service.postprocess.decoded import Decoded
 from service.postprocess.foreground import foreground_masks
@@ -126,8 +127,14 @@ def label(
     options: ExtractOptions = DEFAULT_OPTIONS,
 ) -> Labelled:
     """Decode and score, class by class; parameters and errors as for `extract`."""
-    if recipe.clustered:
-        return _as_the_server_found(prediction, recipe, size, options)
+    find = _as_the_server_found if recipe.clustered else _find
+    found = find(prediction, recipe, size, options)
+    return replace(found, scores=calibrated(found.scores, recipe.score_calibration))
+
+
+def _find(
+    prediction: Prediction, recipe: Recipe, size: tuple[int, int], options: ExtractOptions
+) -> Labelled:
     height, width = size
     logits = prediction.foreground_logits[:, :height, :width]
     if logits.shape != (len(recipe.classes), height, width):

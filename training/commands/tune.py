@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -26,6 +27,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--tta", action="store_true",
         help="search for `evaluate --tta --decode ...`, and leave the checkpoint as it is",
     )  # fmt: skip
+    command.add_argument(
+        "--keep", action="store_true",
+        help="keep the settings as they are, and fit the curve of the scores alone",
+    )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:
@@ -39,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
         joined = AugmentedNetwork(network, recipe)
         network, recipe = joined, joined.recipe
     trial = None
-    for trial in tune(network, val_set, recipe):
+    for trial in islice(tune(network, val_set, recipe), 1 if options.keep else None):
         settings = {"foreground_threshold": trial.recipe.foreground_threshold}
         text = " ".join(f"{k}={v:g}" for k, v in {**settings, **trial.recipe.decoder}.items())
         console.print(f"mean AP {trial.score.mean_ap:.4f}  {text}", markup=False)

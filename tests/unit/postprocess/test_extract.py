@@ -13,6 +13,7 @@ from service import signature
 from service.domain import Category, Method, Prediction
 from service.errors import BackendFailed
 from service.masks.rle import decode, encode_labels
+from service.postprocess.calibration import calibrated
 from service.postprocess.extract import ExtractOptions, extract
 from service.postprocess.foreground import foreground_masks
 from service.postprocess.scores import foreground_confidence
@@ -86,6 +87,21 @@ def test_the_score_is_tightness_times_foreground_probability() -> None:
     prediction = Prediction(embedding, np.full((1, 1, 2), 2.0, np.float32))
     [instance] = extract(prediction, RECIPE, (1, 2)).instances
     assert instance.score == pytest.approx(np.exp(-((0.5 / 1.5) ** 2)) / (1.0 + np.exp(-2.0)))
+
+
+def test_a_calibrated_score_keeps_the_order_and_decides_what_is_kept() -> None:
+    scene = scene_of()
+    prediction = predicted(scene)
+    plain = extract(prediction, RECIPE, scene.labels.shape)
+    curve = replace(RECIPE, score_calibration=(2.0, -1.0))
+    found = extract(prediction, curve, scene.labels.shape)
+    raw = np.array([instance.score for instance in plain.instances])
+    expected = calibrated(raw, (2.0, -1.0))
+    assert [instance.score for instance in found.instances] == pytest.approx(expected.tolist())
+    assert np.array_equal(found.labels, plain.labels)
+    middle = float(np.median(expected))
+    kept = extract(prediction, curve, scene.labels.shape, ExtractOptions(min_score=middle))
+    assert len(kept.instances) == np.count_nonzero(expected >= middle)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from service.api.auth import make_key
 from service.app import create_app
 from service.commands import bench, doctor, models, segment, view
 from service.errors import DiscernError
+from service.memory import keep_freed_memory
 from service.server import create_server
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if arguments.command == "key":
         return _key(arguments.name)
+    keep_freed_memory()
     if arguments.command in (None, "serve"):
         return _serve(settings)
     run: Callable[[argparse.Namespace, Settings], int] = arguments.run

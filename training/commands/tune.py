@@ -53,8 +53,8 @@ def run(options: argparse.Namespace) -> None:
     if options.tta:
         print_score("best, the last line above", trial.score)
         return
-    scores = np.concatenate([image.scores for image in trial.score.images])
-    right = np.concatenate([image.right for image in trial.score.images])
+    scores = np.array([score for image in trial.score.images for score in image.scores])
+    right = np.array([right for image in trial.score.images for right in image.right])
     decode = DecodeConfig(
         foreground_threshold=trial.recipe.foreground_threshold,
         settings=dict(trial.recipe.decoder),

@@ -35,9 +35,9 @@ class ImageScore:
         Predicted minus true count.
     cut, kept : int
         True instances in several pieces, and those of them that kept one id.
-    scores : (P,) float64
+    scores : tuple of float
         Of the predicted instances.
-    right : (P,) bool
+    right : tuple of bool
         Whether each covers a true instance with an IoU of 0.5 or more.
     """
 
@@ -49,8 +49,8 @@ class ImageScore:
     dic: int
     cut: int
     kept: int
-    scores: npt.NDArray[np.float64]
-    right: npt.NDArray[np.bool_]
+    scores: tuple[float, ...]
+    right: tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,8 @@ class Score:
 
         Instances are taken together by tenths of the score, as in arXiv:1706.04599; 0 without any.
         """
-        scores = np.concatenate([image.scores for image in self.images])
-        right = np.concatenate([image.right for image in self.images])
+        scores = np.array([score for image in self.images for score in image.scores])
+        right = np.array([right for image in self.images for right in image.right])
         tenth = np.minimum(scores * 10, 9).astype(np.int64)
         gaps = np.bincount(tenth, scores - right, minlength=10)
         return float(np.abs(gaps).sum() / max(scores.size, 1))
@@ -166,6 +166,6 @@ def score_labels(
         dic=count_difference(pair),
         cut=cut,
         kept=kept,
-        scores=by_id[pair.pred_ids - 1],
-        right=np.asarray((pair.iou >= THRESHOLDS[0]).any(axis=0), np.bool_),
+        scores=tuple(by_id[pair.pred_ids - 1].tolist()),
+        right=tuple(bool(best >= THRESHOLDS[0]) for best in pair.iou.max(axis=0, initial=0.0)),
     )

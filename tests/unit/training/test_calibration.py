@@ -59,7 +59,7 @@ def test_the_error_is_the_gap_by_tenths() -> None:
     score = Score((score_labels("x", true, pred, scores=[0.95, 0.25, 0.25, 0.65]),))
     # Tenths: one right at .95, two wrong at .25, one wrong at .65.
     assert score.calibration_error == pytest.approx((0.05 + 0.5 + 0.65) / 4)
-    assert score.images[0].right.tolist() == [True, False, False, False]
+    assert score.images[0].right == (True, False, False, False)
 
 
 def test_calibration_makes_the_error_small() -> None:

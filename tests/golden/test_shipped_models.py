@@ -35,7 +35,7 @@ def test_the_network_is_the_one_its_recipe_names(folder: Path) -> None:
     data = (folder / "1" / "model.onnx").read_bytes()
     recipe = open_artefact(folder).recipe
     assert hashlib.sha256(data).hexdigest() == recipe.network_sha256
-    assert len(data) < 4 * 2**20
+    assert len(data) < 8 * 2**20  # it lies in the repository
 
 
 @SHIPPED

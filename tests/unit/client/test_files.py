@@ -77,7 +77,8 @@ def test_an_interrupted_folder_is_taken_up_without_loss_or_repetition(
     pictures: Path, tmp_path: Path
 ) -> None:
     tasks = find_images([str(pictures)])
-    _run(tasks, Folder(tmp_path / "out", pictures=False), stop_after=2)
+    # Two under way and one that waits: of four files, one is never begun.
+    _run(tasks, Folder(tmp_path / "out", pictures=False), stop_after=1)
     again = Folder(tmp_path / "out", pictures=False)
     todo = [task for task in tasks if not again.has(task)]
     assert 0 < len(todo) < len(tasks)

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from service.compiled import kernel
-from service.masks.lanes import LANES, changes, lowest
+from service.masks.words import WORD, changes, lowest
 
-COLUMNS = LANES
+COLUMNS = WORD
 """Columns per strip: it stays in cache while it is read twice."""
 
 OPEN, END, DONE, LAST, BEFORE_LAST, COUNT, CURSOR = range(7)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from service.compiled import kernel
-from service.masks.lanes import ends, fill
+from service.masks.words import ends, fill
 from service.postprocess.lookup import FAR, Int64, Lookup, build, measure, nearest
 from service.postprocess.planes import CHUNK, STRETCH, Planes, announce, load
 from service.postprocess.seeds import Bool, Float32, Int32

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from service.compiled import kernel
-from service.masks.lanes import ends
+from service.masks.words import ends
 from service.postprocess.lookup import Float32, Int32, Int64, build, measure, spans
 from service.postprocess.seeds import Bool
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.compiled import kernel
-from service.masks.lanes import ends, fill
+from service.masks.words import ends, fill
 
 Int32 = npt.NDArray[np.int32]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.compiled import kernel
-from service.masks.lanes import ends
+from service.masks.words import ends
 from service.postprocess.exponential import exp32
 from service.postprocess.planes import Planes, as_planes, load
 

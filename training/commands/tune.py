@@ -6,8 +6,6 @@ import argparse
 from dataclasses import replace
 from itertools import islice
 
-import numpy as np
-
 from training import checkpoint
 from training.augmented import AugmentedNetwork
 from training.calibration import fit_calibration
@@ -53,12 +51,10 @@ def run(options: argparse.Namespace) -> None:
     if options.tta:
         print_score("best, the last line above", trial.score)
         return
-    scores = np.array([score for image in trial.score.images for score in image.scores])
-    right = np.array([right for image in trial.score.images for right in image.right])
     decode = DecodeConfig(
         foreground_threshold=trial.recipe.foreground_threshold,
         settings=dict(trial.recipe.decoder),
-        score_calibration=fit_calibration(scores, right),
+        score_calibration=fit_calibration(*trial.score.outcomes()),
     )
     state.config = replace(state.config, decode=decode)
     checkpoint.save(options.checkpoint, state)

@@ -98,14 +98,19 @@ class Score:
         """Panoptic quality, pooled over images."""
         return pooled(image.panoptic for image in self.images).panoptic_quality
 
+    def outcomes(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Give the score of every predicted instance, (N,), and whether it is right, (N,)."""
+        scores = [score for image in self.images for score in image.scores]
+        right = [right for image in self.images for right in image.right]
+        return np.array(scores, np.float64), np.array(right, np.bool_)
+
     @property
     def calibration_error(self) -> float:
         """Mean gap between the scores of instances and the share of them that is right.
 
         Instances are taken together by tenths of the score, as in arXiv:1706.04599; 0 without any.
         """
-        scores = np.array([score for image in self.images for score in image.scores])
-        right = np.array([right for image in self.images for right in image.right])
+        scores, right = self.outcomes()
         tenth = np.minimum(scores * 10, 9).astype(np.int64)
         gaps = np.bincount(tenth, scores - right, minlength=10)
         return float(np.abs(gaps).sum() / max(scores.size, 1))

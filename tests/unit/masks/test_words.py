@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.masks.lanes import LANES, changes, ends
+from service.masks.words import WORD, changes, ends
 
 
-@given(st.integers(0, 10_000), st.integers(1, 3 * LANES), st.sampled_from([1, 2, 50]))
+@given(st.integers(0, 10_000), st.integers(1, 3 * WORD), st.sampled_from([1, 2, 50]))
 def test_runs_end_where_the_value_changes(seed: int, width: int, longest: int) -> None:
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, longest + 1, width)
@@ -19,11 +19,11 @@ def test_runs_end_where_the_value_changes(seed: int, width: int, longest: int) -
     assert found[:count].tolist() == [*(np.flatnonzero(np.diff(values)) + 1).tolist(), width]
 
 
-@pytest.mark.parametrize("count", [0, 1, LANES - 1, LANES])
+@pytest.mark.parametrize("count", [0, 1, WORD - 1, WORD])
 def test_a_word_has_a_bit_for_each_change(count: int) -> None:
     rng = np.random.default_rng(count)
-    one, other = rng.integers(0, 2, (2, LANES + 5)).astype(np.int32)
+    one, other = rng.integers(0, 2, (2, WORD + 5)).astype(np.int32)
     word = int(changes(one, 2, other, 5, count))
-    assert [word >> p & 1 for p in range(LANES)] == [
-        int(p < count and one[2 + p] != other[5 + p]) for p in range(LANES)
+    assert [word >> p & 1 for p in range(WORD)] == [
+        int(p < count and one[2 + p] != other[5 + p]) for p in range(WORD)
     ]

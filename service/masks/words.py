@@ -19,7 +19,7 @@ from service.compiled import kernel
 
 Int32 = npt.NDArray[np.int32]
 
-LANES = 64
+WORD = 64
 """Pixels in a word."""
 
 
@@ -28,17 +28,17 @@ def _differ(typingctx: Any, one: Any, i: Any, other: Any, j: Any) -> Any:  # noq
         parts = []
         for kind, array, at in zip(signature.args[::2], args[::2], args[1::2], strict=True):
             data = context.make_array(kind)(context, builder, array).data
-            lanes = ir.VectorType(ir.IntType(32), LANES).as_pointer()
+            lanes = ir.VectorType(ir.IntType(32), WORD).as_pointer()
             part = builder.load(builder.bitcast(builder.gep(data, [at]), lanes))
             part.align = 4
             parts.append(part)
-        return builder.bitcast(builder.icmp_unsigned("!=", *parts), ir.IntType(LANES))
+        return builder.bitcast(builder.icmp_unsigned("!=", *parts), ir.IntType(WORD))
 
     return types.uint64(one, types.intp, other, types.intp), codegen
 
 
 differ: Callable[[Int32, int, Int32, int], np.uint64] = intrinsic(_differ)
-"""Compare `LANES` elements of two flat int32 arrays, from `i` and `j` on; compiled code only."""
+"""Compare `WORD` elements of two flat int32 arrays, from `i` and `j` on; compiled code only."""
 
 
 def _lowest(typingctx: Any, word: Any) -> Any:  # noqa: ARG001 - the signature that Numba calls
@@ -49,13 +49,13 @@ def _lowest(typingctx: Any, word: Any) -> Any:  # noqa: ARG001 - the signature t
 
 
 lowest = intrinsic(_lowest)
-"""Return the number of the lowest bit, `LANES` if there is none; compiled code only."""
+"""Return the number of the lowest bit, `WORD` if there is none; compiled code only."""
 
 
 @kernel
 def changes(one: Int32, i: int, other: Int32, j: int, count: int) -> np.uint64:
-    """Return a bit for each of `count` pixels, `LANES` at most, in which two flat arrays differ."""
-    if count == LANES:
+    """Return a bit for each of `count` pixels, `WORD` at most, in which two flat arrays differ."""
+    if count == WORD:
         return differ(one, i, other, j)
     word = np.uint64(0)
     for p in range(count):
@@ -71,8 +71,8 @@ def ends(flat: Int32, begin: int, width: int, out: Int32) -> int:
     The row is ``flat[begin : begin + width]``, and not empty; `out` has room for `width` columns.
     """
     count = 0
-    for x in range(0, width - 1, LANES):
-        word = changes(flat, begin + x, flat, begin + x + 1, min(LANES, width - 1 - x))
+    for x in range(0, width - 1, WORD):
+        word = changes(flat, begin + x, flat, begin + x + 1, min(WORD, width - 1 - x))
         while word != 0:
             out[count] = x + lowest(word) + 1
             count += 1

@@ -2,8 +2,7 @@
 
 References
 ----------
-Portable Network Graphics (PNG) Specification (Third Edition), W3C, sections 5, 10 and 11; RFC 1951,
-section 3.2.4 (stored blocks).
+Portable Network Graphics (PNG) Specification (Third Edition), W3C, sections 5 and 11.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
-
-from isal import isal_zlib
 
 from service.errors import BrokenImage
 
@@ -25,15 +22,11 @@ SPARE_CHUNKS: Final = 1024
 MAX_DEFLATE_RATIO: Final = 1032
 """No deflate stream unpacks to more than this many times its length (258 bytes from 2 bits)."""
 
-MAX_UNPACKED_BYTES: Final = 2**24
-"""Pixels that are unpacked ahead; with more, the memory for a second copy counts for more."""
-
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _GREY, _PALETTE = 0, 3
 _PIXELS: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT"})
 _END: Final = b"\0\0\0\0IEND\xaeB`\x82"
-_STORED_BYTES: Final = 2**16 - 1
 _TOLD: Final = frozenset({b"tRNS", b"eXIf", b"acTL"})
 
 
@@ -92,7 +85,7 @@ def read(data: bytes) -> PngInfo:
         raise BrokenImage("the PNG file does not begin with its header")
     if depth not in _DEPTHS.get(colour, ()):
         raise BrokenImage("the PNG header names an unknown kind of pixel")
-    bodies = {kind: data[at : at + size] for kind, at, size in _chunks(data) if kind in _TOLD}
+    bodies = {kind: data[at : at + size] for kind, at, size in chunks(data) if kind in _TOLD}
     grey_key = bodies.get(b"tRNS", b"") if colour == _GREY else b""
     animation = bodies.get(b"acTL", b"")
     return PngInfo(
@@ -124,63 +117,14 @@ def pixels_only(data: bytes) -> bytes:
     bytes
         The file without those chunks; `data` itself if it has none.
     """
-    kept = [(at - 8, size + 12) for kind, at, size in _chunks(data) if kind in _PIXELS]
+    kept = [(at - 8, size + 12) for kind, at, size in chunks(data) if kind in _PIXELS]
     if sum(size for _, size in kept) + len(SIGNATURE) + len(_END) >= len(data):
         return data
     view = memoryview(data)
     return b"".join([SIGNATURE, *(view[at : at + size] for at, size in kept), _END])
 
 
-def unpacked(data: bytes) -> bytes:
-    """Unpack the pixels, which ISA-L does in a quarter of the time of the zlib inside OpenCV.
-
-    Parameters
-    ----------
-    data : bytes
-        What `pixels_only` returns.
-
-    Returns
-    -------
-    bytes
-        The same picture with its pixels stored as they are. `data` itself if it is interlaced, is
-        large, or has any fault at all: then it is for the decoder to judge.
-    """
-    width, height, depth, colour, interlaced = struct.unpack_from(">IIBB2xB", data, 16)
-    size = height * (1 + -(-width * _CHANNELS[colour] * depth // 8))
-    if interlaced or size > MAX_UNPACKED_BYTES:
-        return data
-    chunks = list(_chunks(data))
-    first = next((i for i, chunk in enumerate(chunks) if chunk[0] == b"IDAT"), len(chunks))
-    packed = b"".join(data[at : at + size] for _, at, size in chunks[first:])
-    unpack = isal_zlib.decompressobj()
-    try:
-        pixels = unpack.decompress(packed, size + 1)
-    except isal_zlib.error:  # type: ignore[misc]  # its stub declares an instance, not a class
-        return data
-    whole = len(pixels) == size and unpack.eof and not unpack.unused_data
-    if not whole or not all(_is_sound_idat(data, *chunk) for chunk in chunks[first:]):
-        return data
-    (_, start, _), *_ = chunks[first:]
-    body = b"".join([b"IDAT\x78\x01", *_stored(memoryview(pixels)), packed[-4:]])
-    length, check = struct.pack(">I", len(body) - 4), struct.pack(">I", isal_zlib.crc32(body))
-    return b"".join([data[: start - 8], length, body, check, _END])
-
-
-def _is_sound_idat(data: bytes, kind: bytes, at: int, size: int) -> bool:
-    checked = isal_zlib.crc32(memoryview(data)[at - 4 : at + size])
-    return kind == b"IDAT" and data[at + size : at + size + 4] == struct.pack(">I", checked)
-
-
-def _stored(pixels: memoryview) -> Iterator[bytes | memoryview]:
-    """Yield the blocks of a deflate stream that stores bytes as they are."""
-    for at in range(0, len(pixels), _STORED_BYTES):
-        piece = pixels[at : at + _STORED_BYTES]
-        is_last = at + _STORED_BYTES >= len(pixels)
-        yield struct.pack("<BHH", is_last, len(piece), len(piece) ^ 0xFFFF)
-        yield piece
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Walk over kind, start and size of all chunks but the last.
 
     Raises

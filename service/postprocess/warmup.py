@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+import cv2
 import numpy as np
 
 from service import signature
 from service.domain import Category, Method, Prediction
+from service.imaging.scanlines import read_pixels
 from service.masks.overlay import overlay
 from service.masks.polygon import polygons_of_labels
 from service.masks.rle import decode
@@ -20,7 +22,7 @@ SIDE = 144
 
 
 def compile_kernels() -> None:
-    """Run every decoder and every renderer once on a small picture, in both float types.
+    """Run every decoder, every renderer and the reader of PNG once, in both float types.
 
     Takes a while where nothing is compiled yet, milliseconds where the compiled code is kept.
     """
@@ -31,6 +33,7 @@ def compile_kernels() -> None:
     polygons_of_labels(labels)
     overlay(np.zeros((*labels.shape, 3), np.uint8), labels)
     decode({"size": [1, 1], "counts": "01"})
+    read_pixels(cv2.imencode(".png", labels.astype(np.uint8))[1].tobytes())
 
 
 def _picture(method: Method, dtype: type[np.floating[Any]]) -> Prediction:

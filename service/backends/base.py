@@ -28,12 +28,15 @@ class Model:
         From the model's configuration.
     max_batch : int
         Images per call at most, 1 when the model does not batch.
+    channels : mapping of str to int
+        Maps per image of every output; -1 where the configuration leaves it open.
     """
 
     name: str
     version: str
     recipe: Recipe
     max_batch: int = 1
+    channels: Mapping[str, int] = field(default_factory=dict)
 
     def images_per_call(self, pixels: int) -> int:
         """Return how many images of so many pixels each go through the network in one call."""

@@ -61,6 +61,7 @@ def model_from_config(config: Any, version: str) -> Model:
         version=version,
         recipe=recipe,
         max_batch=max(1, config.max_batch_size),
+        channels={output.name: int(output.dims[0]) for output in config.output},
     )
 
 

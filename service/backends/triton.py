@@ -22,7 +22,7 @@ from service.backends.triton_memory import Lease, SharedMemory
 from service.backends.triton_models import Catalogue
 from service.backends.triton_servers import PROBE_TIMEOUT_S, Server, Servers
 from service.domain import Deadline
-from service.errors import DeadlineExceeded, ModelNotFound
+from service.errors import ModelNotFound
 
 LOAD_TIMEOUT_S = 120.0
 
@@ -90,7 +90,7 @@ class TritonBackend:
         BackendUnavailable
             If no server answers.
         """
-        return (await self._catalogue.find(name, version)).model
+        return await self._catalogue.find(name, version)
 
     async def ready(self) -> bool:
         """Return whether a server says it is ready; within about a second."""
@@ -115,7 +115,7 @@ class TritonBackend:
             The complete list.
         """
         call = Call(np.ascontiguousarray(images), model, context)
-        lease = await self._lease(call)
+        lease = self._memory.lease(call.images, model) if self._memory else None
         try:
             tensors = await self._servers.call(context.deadline, self._transport(call, lease))
             check_outputs(tensors, model, images.shape)
@@ -167,19 +167,6 @@ class TritonBackend:
             raise translate(error, Deadline.after(LOAD_TIMEOUT_S)) from error
         finally:
             self._catalogue.forget()
-
-    async def _lease(self, call: Call) -> Lease | None:
-        if self._memory is None:
-            return None
-        deadline = call.context.deadline
-        try:
-            async with asyncio.timeout(deadline.left_s()):
-                served = await self._catalogue.find(call.model.name, call.model.version)
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"no inference server answered within {deadline.allowed_s:g} s", stage="inference"
-            ) from error
-        return self._memory.lease(call.images, served)
 
     def _transport(self, call: Call, lease: Lease | None) -> Callable[[Server], Awaitable[Tensors]]:
         if self._memory is None or lease is None:

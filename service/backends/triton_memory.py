@@ -26,9 +26,9 @@ import numpy.typing as npt
 from tritonclient.grpc import service_pb2
 
 from service import signature
+from service.backends.base import Model
 from service.backends.shared_memory import FOLDER, PREFIX, Region, RegionPool, remove_stale
 from service.backends.tensors import DTYPES, output_shape
-from service.backends.triton_models import Served
 from service.backends.triton_servers import PROBE_TIMEOUT_S, Server, Servers
 from service.backends.triton_wire import Slot
 
@@ -107,15 +107,16 @@ class SharedMemory:
         self._pool.give_back(probe)
         self._sweep_soon()
 
-    def lease(self, images: npt.NDArray[np.uint8], served: Served) -> Lease | None:
+    def lease(self, images: npt.NDArray[np.uint8], model: Model) -> Lease | None:
         """Return a region with the images in it; None when there is no room, or nobody to share."""
         if all(server.shares_memory is False for server in self._servers.all):
             return None
         self._collect()
-        recipe = served.model.recipe
+        recipe = model.recipe
         sizes = {signature.IMAGE: images.nbytes}
         for spec in recipe.outputs:
-            shape = output_shape(spec.name, served.channels[spec.name], images.shape, recipe.stride)
+            channels = model.channels.get(spec.name, -1)
+            shape = output_shape(spec.name, channels, images.shape, recipe.stride)
             sizes[spec.name] = math.prod(shape) * DTYPES[spec.dtype].itemsize
         if min(sizes.values()) <= 0:  # a size that the configuration leaves open
             return None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 from tritonclient.grpc import service_pb2
@@ -23,22 +22,6 @@ FRESH_S: Final = 2.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A model version as a server describes it.
-
-    Parameters
-    ----------
-    model : Model
-        What the pipeline needs to know.
-    channels : mapping of str to int
-        Maps per image of every output; -1 where the configuration leaves it open.
-    """
-
-    model: Model
-    channels: Mapping[str, int]
-
-
 class Catalogue:
     """Every model version that is ready.
 
@@ -50,7 +33,7 @@ class Catalogue:
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
-        self._served: dict[tuple[str, str], Served] = {}
+        self._served: dict[tuple[str, str], Model] = {}
         self._read_at_s = float("-inf")
         self._reading = asyncio.Lock()
         self._refused: set[str] = set()
@@ -63,9 +46,9 @@ class Catalogue:
         """Return every model version that is ready, as the servers say now."""
         self.forget()
         await self._refresh()
-        return [served.model for _, served in sorted(self._served.items())]
+        return [model for _, model in sorted(self._served.items())]
 
-    async def find(self, name: str, version: str | None) -> Served:
+    async def find(self, name: str, version: str | None) -> Model:
         """Return one model version, the newest when `version` is None.
 
         Raises
@@ -92,7 +75,7 @@ class Catalogue:
     def _is_fresh(self, *, within_s: float = FRESH_S) -> bool:
         return time.monotonic() - self._read_at_s < within_s
 
-    def _lookup(self, name: str, version: str | None) -> Served | None:
+    def _lookup(self, name: str, version: str | None) -> Model | None:
         if version is not None:
             return self._served.get((name, version))
         versions = [key for key in self._served if key[0] == name]
@@ -106,7 +89,7 @@ class Catalogue:
                 )
                 self._read_at_s = time.monotonic()
 
-    async def _read(self, server: Server) -> dict[tuple[str, str], Served]:
+    async def _read(self, server: Server) -> dict[tuple[str, str], Model]:
         index = await server.stub.RepositoryIndex(
             service_pb2.RepositoryIndexRequest(ready=True), timeout=CONTROL_TIMEOUT_S
         )
@@ -125,13 +108,12 @@ class Catalogue:
                 served[name, version] = entry
         return served
 
-    def _describe(self, config: Any, version: str) -> Served | None:
+    def _describe(self, config: Any, version: str) -> Model | None:
         """Return a model as we need it; None for one that is not ours to serve."""
         try:
-            model = model_from_config(config, version)
+            return model_from_config(config, version)
         except ArtefactError as error:
             if config.name not in self._refused:  # said once, not every few seconds
                 _log.warning("model left out: %s", error.detail)
                 self._refused.add(config.name)
             return None
-        return Served(model, {output.name: int(output.dims[0]) for output in config.output})

@@ -72,23 +72,25 @@ def as_planes(embedding: FloatArray) -> Planes:
     ValueError
         If the array is not three-dimensional, or not of a floating dtype.
     """
-    if embedding.ndim != 3 or not np.issubdtype(embedding.dtype, np.floating):
+    if embedding.ndim != 3 or embedding.dtype.kind != "f":
         raise ValueError(
             f"an embedding is a floating (E, H, W) array, not {embedding.dtype} "
             f"with {embedding.ndim} axes"
         )
-    if embedding.dtype not in (np.float16, np.float32) or not embedding.dtype.isnative:
+    if embedding.dtype.char not in "ef" or not embedding.dtype.isnative:
         embedding = embedding.astype(np.float32)
     item = embedding.itemsize
     if embedding.strides[2] != item or min(embedding.strides) < 0 or not embedding.flags.aligned:
         embedding = np.ascontiguousarray(embedding)
     size, height, width = embedding.shape
     plane, row = embedding.strides[0] // item, embedding.strides[1] // item
-    # From the first element of the view to its last: memory that the view already spans.
-    length = (size - 1) * plane + (height - 1) * row + width if embedding.size else 0
-    values = np.lib.stride_tricks.as_strided(embedding, (length,), (item,), writeable=False)
-    if values.dtype == np.float16:
-        values = values.view(np.uint16)
+    if embedding.flags.c_contiguous:
+        values = embedding.reshape(-1)
+    else:  # from the first element of the view to its last: memory that the view already spans
+        length = (size - 1) * plane + (height - 1) * row + width if embedding.size else 0
+        values = np.lib.stride_tricks.as_strided(embedding, (length,), (item,))
+    values = values.view(np.uint16 if item == 2 else np.float32)
+    values.flags.writeable = False  # one compiled form, whether the memory may be written or not
     return Planes(values, size, plane, row)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from training.export import open_artefact
+from training.deployment.export import open_artefact
 
 SIDES = (128, 256, 512, 1024)
 BATCHES = (1, 2, 4, 8)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.fewer_bytes --data DIR [--list stardist_val] [--limit N] [--repeats 9]
 
-Every form is a model that is really served (`training.shrink`): its accuracy is that of its own
-artefact, its time that of a call over gRPC and of its decoding. Nothing is trained anew, so a
-network made for the form can only do better. Directions and scales come from the training images.
+Every form is a model that is really served (`training.deployment.shrink`): its accuracy is that of
+its own artefact, its time that of a call over gRPC and of its decoding. Nothing is trained anew, so
+a network made for the form can only do better. Directions and scales come from the training images.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from service.backends.triton import TritonBackend
 from service.domain import Deadline
 from service.pipeline import to_prediction
 from tests.triton_server.server import TritonServer, running
-from training.decoding import as_rgb, read
-from training.export import Artefact, open_artefact
+from training.deployment.export import Artefact, open_artefact
+from training.deployment.shrink import form_for, shrink
 from training.metrics.matching import match, overlap
-from training.shrink import form_for, shrink
+from training.scoring.decoding import as_rgb, read
 
 SIDE = 512
 THRESHOLDS = (0.5, 0.7, 0.9)

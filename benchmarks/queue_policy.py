@@ -21,7 +21,7 @@ from google.protobuf import text_format
 
 from benchmarks.bench_triton import drive, scene, segmenting
 from tests.triton_server.server import TritonServer, running
-from training.server_config import read_config
+from training.deployment.server_config import read_config
 
 CLIENTS = (1, 4)
 

@@ -9,7 +9,6 @@ from typing import Final
 
 import torch
 
-from training import checkpoint, engine, export, warm_start
 from training.commands import (
     ablate,
     card,
@@ -30,6 +29,8 @@ from training.commands import export as export_command
 from training.commands.command import Command, console
 from training.config.checks import ConfigError
 from training.data.dataset import DataError
+from training.deployment import export
+from training.loop import checkpoint, engine, warm_start
 
 DATA = Path("../shared/data/dsb2018")
 """Where the nuclei lie unless --data says otherwise."""

@@ -21,7 +21,7 @@ def calibrated(scores: Float64, calibration: Sequence[float]) -> Float64:
         In [0, 1].
     calibration : sequence of float
         Slope above 0 and offset of a logistic curve over the scores' log odds, as
-        `training.calibration` fits it; empty: scores stay as they are.
+        `training.scoring.calibration` fits it; empty: scores stay as they are.
 
     References
     ----------

@@ -20,7 +20,7 @@ from service.telemetry.metrics import Metrics
 from service.workers import Gate, Workers
 from tests.scenes import MODEL, draw_scene, png_of, write_scenes_model
 from tests.triton_server.server import TritonServer
-from training.server_clustering import write_clustering
+from training.deployment.server_clustering import write_clustering
 
 pytestmark = pytest.mark.triton
 

@@ -20,7 +20,7 @@ from service.domain import Deadline
 from service.errors import BackendFailed, BackendUnavailable, DeadlineExceeded, ModelNotFound
 from tests.contract.networks import TIGHT_QUEUE, network, write_model
 from tests.triton_server.server import TritonServer
-from training.gpu_config import SIDES, VARIANT, write_variants
+from training.deployment.gpu_config import SIDES, VARIANT, write_variants
 
 pytestmark = pytest.mark.triton
 

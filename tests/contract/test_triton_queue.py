@@ -18,7 +18,7 @@ from service.domain import Category, Deadline, Priority
 from service.recipe import Recipe
 from tests.contract.networks import EMBEDDING_SIZE, network
 from tests.triton_server.server import TritonServer
-from training.server_config import configure, read_config, write_config
+from training.deployment.server_config import configure, read_config, write_config
 
 pytestmark = pytest.mark.triton
 

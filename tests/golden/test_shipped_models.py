@@ -14,10 +14,10 @@ from service.imaging.geometry import fit
 from service.masks.rle import decode
 from training.cli import main
 from training.data.synthetic import NucleiDataset, SticksDataset
-from training.decoding import as_rgb, read, samples, segment
-from training.export import open_artefact
+from training.deployment.export import open_artefact
 from training.metrics.pieces import cut_and_kept
 from training.metrics.score import Score, score_labels
+from training.scoring.decoding import as_rgb, read, samples, segment
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY = ROOT / "model_repository"

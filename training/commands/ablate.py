@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from training.ablation import ablate
 from training.commands import record
 from training.commands.command import Command, console
 from training.commands.opening import add_scored, open_model, open_split
-from training.progress import line
+from training.loop.progress import line
+from training.scoring.ablation import ablate
 
 
 def run(options: argparse.Namespace) -> None:

@@ -6,10 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
-from training import checkpoint
-from training.card import write_card
 from training.commands.command import Command, console
 from training.commands.opening import add_checkpoint, open_checkpoint
+from training.loop import checkpoint
+from training.report.card import write_card
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

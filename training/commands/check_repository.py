@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from training.commands.command import Command, console
-from training.export import ExportError
-from training.repository import check_repository
+from training.deployment.export import ExportError
+from training.deployment.repository import check_repository
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from training.commands.command import Command, console
-from training.server_clustering import write_clustering
+from training.deployment.server_clustering import write_clustering
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from training.commands import record
 from training.commands.command import Command, console
-from training.comparison import compare, facts
 from training.config.read import load
-from training.network_table import table
+from training.report.comparison import compare, facts
+from training.report.network_table import table
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ from google.protobuf import text_format
 from service.errors import ArtefactError
 from training.commands import check_repository
 from training.commands.command import Command, console
-from training.export import ExportError
-from training.server_config import configure, network_folders
+from training.deployment.export import ExportError
+from training.deployment.server_config import configure, network_folders
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

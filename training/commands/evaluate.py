@@ -9,8 +9,8 @@ from training.commands import record
 from training.commands.command import Command
 from training.commands.opening import add_scored, open_model, open_split
 from training.commands.show import picture_worst, print_score
-from training.evaluation import evaluate
 from training.metrics.coco import CocoAp
+from training.scoring.evaluation import evaluate
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

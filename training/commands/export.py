@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from training import export
 from training.commands.card import add_arguments, card_text
 from training.commands.command import Command, console
 from training.commands.opening import open_checkpoint
+from training.deployment import export
 
 
 def run(options: argparse.Namespace) -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from service.recipe import Recipe
-from training import pictures
 from training.commands.command import Command, console
 from training.commands.opening import add_data, data_settings, open_model
 from training.commands.show import write_picture
 from training.config.data import DataConfig
 from training.data.dataset import Dataset, Sample
 from training.data.opening import open_split
-from training.decoding import Network, read, samples
+from training.report import pictures
+from training.scoring.decoding import Network, read, samples
 
 SHEET = 24
 """Images on the contact sheet."""

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import get_args
 
 from service.recipe import Recipe
-from training import checkpoint, export
-from training.augmented import AugmentedNetwork
-from training.checkpoint import Checkpoint
 from training.config.checks import ConfigError, require
 from training.config.data import DataConfig, DataKind
 from training.config.experiment import Config
@@ -20,10 +17,14 @@ from training.data.files import read_list
 from training.data.opening import DRAWN, open_datasets
 from training.data.opening import open_split as open_files
 from training.data.synthetic import SticksDataset
-from training.decoding import Network, TorchNetwork, recipe_of
+from training.deployment import export
+from training.loop import checkpoint
+from training.loop.checkpoint import Checkpoint
 from training.models.build import build_model
 from training.models.network import PixelNetwork
-from training.tuning import GROUPING
+from training.scoring.augmented import AugmentedNetwork
+from training.scoring.decoding import Network, TorchNetwork, recipe_of
+from training.scoring.tuning import GROUPING
 
 _DRAWN_SPLIT = "sticks:"
 """What a split of 100 drawn scenes of sticks is called, before its seed."""

@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 
 from service.recipe import Recipe
-from training import pictures
 from training.commands.command import console
 from training.data.dataset import Dataset
-from training.decoding import Network, samples, segment
+from training.loop.progress import line
 from training.metrics.score import THRESHOLDS, Score
-from training.progress import line
+from training.report import pictures
+from training.scoring.decoding import Network, samples, segment
 
 
 def print_score(title: str, score: Score, coco: Mapping[str, float] | None = None) -> None:

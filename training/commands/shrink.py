@@ -7,8 +7,8 @@ from pathlib import Path
 
 from training.commands.command import Command, console
 from training.data.files import read_image
-from training.export import ExportError, open_artefact
-from training.shrink import form_for, shrink
+from training.deployment.export import ExportError, open_artefact
+from training.deployment.shrink import form_for, shrink
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from training.commands.command import Command, console
-from training.results import write_results
+from training.report.results import write_results
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 
 from training.commands.check_repository import add_arguments
 from training.commands.command import Command, console
-from training.gpu_config import VARIANT, write_variants
+from training.deployment.gpu_config import VARIANT, write_variants
 
 
 def run(options: argparse.Namespace) -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from training import engine
-from training.checkpoint import CheckpointError
 from training.commands.command import Command, console
 from training.config.experiment import Config
 from training.config.read import load
 from training.data.opening import open_datasets
-from training.progress import RunReport, Silence
-from training.ranks import Ranks, joined
+from training.loop import engine
+from training.loop.checkpoint import CheckpointError
+from training.loop.progress import RunReport, Silence
+from training.loop.ranks import Ranks, joined
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -6,16 +6,16 @@ import argparse
 from dataclasses import replace
 from itertools import islice
 
-from training import checkpoint
-from training.augmented import AugmentedNetwork
-from training.calibration import fit_calibration
 from training.commands.command import Command, console
 from training.commands.opening import add_checkpoint, open_checkpoint
 from training.commands.show import print_score
 from training.config.experiment import DecodeConfig
 from training.data.opening import open_datasets
-from training.decoding import Network, TorchNetwork, recipe_of
-from training.tuning import tune
+from training.loop import checkpoint
+from training.scoring.augmented import AugmentedNetwork
+from training.scoring.calibration import fit_calibration
+from training.scoring.decoding import Network, TorchNetwork, recipe_of
+from training.scoring.tuning import tune
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

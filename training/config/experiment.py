@@ -57,8 +57,8 @@ class Config:
     seed : int
         Seed of everything random.
     start : str
-        Model folder whose weights training begins with (`training.warm_start`), or file of a
-        ResNet's weights for the encoder of ``fpn`` (`training.encoder_weights`); empty: anew.
+        Model folder whose weights training begins with (`training.loop.warm_start`), or file of a
+        ResNet's weights for the encoder of ``fpn`` (`training.loop.encoder_weights`); empty: anew.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """What networks are built of: a convolution and its batch normalisation, always as a pair.
 
-Serving folds the pair into one convolution (`training.models.serving`), and `training.warm_start`
-takes it apart again: both find it as the first two children of a `Sequential`.
+Serving folds the pair into one convolution (`training.models.serving`), which
+`training.loop.warm_start` takes apart again: both find it as the first two children of a
+`Sequential`.
 """
 
 from __future__ import annotations

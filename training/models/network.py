@@ -53,7 +53,7 @@ class PixelNetwork(nn.Module, ABC):
     def joined(self, name: str) -> int:
         """Tell how many maps a parameter's inputs consist of, side by side and equally wide.
 
-        0, as here: the parameter has the shape it has, and `training.widen` leaves it alone.
+        0, as here: the parameter has the shape it has, and `training.loop.widen` leaves it alone.
 
         Parameters
         ----------

@@ -67,7 +67,7 @@ def _fold(module: nn.Module) -> nn.Module:
             ]:
                 transposed = isinstance(convolution, nn.ConvTranspose2d)
                 fused = fuse_conv_bn_eval(convolution, norm, transposed)
-                # What follows keeps its place, and so its name: `training.warm_start` reads it.
+                # What follows keeps its place, and so its name: `loop.warm_start` reads it.
                 setattr(module, name, nn.Sequential(fused, nn.Identity(), *rest))
             case _:
                 _fold(child)

@@ -16,7 +16,7 @@ from pathlib import Path
 from numba.core.dispatcher import Dispatcher
 from service.postprocess.extract import extract
 from service.postprocess.warmup import compile_kernels
-from training.export import open_artefact
+from training.deployment.export import open_artefact
 from training.data.synthetic import golden_scene
 
 def signatures():

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from service.domain import Prediction
-from training.checkpoint import Checkpoint
 from training.config.data import AugmentConfig, DataConfig
 from training.config.experiment import Config, DecodeConfig
 from training.config.model import ModelConfig
 from training.config.optim import OptimConfig
 from training.data.dataset import Sample
 from training.data.synthetic import NucleiDataset
+from training.loop.checkpoint import Checkpoint
 from training.metrics.score import Score
 
 

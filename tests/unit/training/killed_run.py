@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from tests.unit.training.conftest import TINY, Recorder, drawn
-from training import engine
-from training.checkpoint import Checkpoint
+from training.loop import engine
+from training.loop.checkpoint import Checkpoint
 
 
 class Dying(Recorder):

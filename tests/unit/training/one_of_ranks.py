@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from tests.unit.training.conftest import TINY, Recorder, drawn
-from training import engine
-from training.ranks import joined
+from training.loop import engine
+from training.loop.ranks import joined
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from service.domain import Category, Prediction
 from service.recipe import Recipe
-from training.ablation import ablate
 from training.data.synthetic import NucleiDataset
+from training.scoring.ablation import ablate
 
 DATA = NucleiDataset(count=1, size=96, min_objects=6, max_objects=6, radius_px=9)
 RECIPE = Recipe(

@@ -10,11 +10,11 @@ import pytest
 
 from service.domain import Category, Method, Prediction
 from service.recipe import Recipe
-from training.augmented import VIEWS, AugmentedNetwork
 from training.config.checks import ConfigError
 from training.data.synthetic import NucleiDataset
-from training.decoding import read
 from training.metrics.score import score_labels
+from training.scoring.augmented import VIEWS, AugmentedNetwork
+from training.scoring.decoding import read
 
 SCENE = NucleiDataset(count=1, size=96, min_objects=9, max_objects=9, radius_px=10)[0]
 RECIPE = Recipe(

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from tests.unit.training.conftest import drawn
-from training.batches import Batches, batch_at
 from training.config.experiment import Config
-from training.ranks import Ranks
+from training.loop.batches import Batches, batch_at
+from training.loop.ranks import Ranks
 
 CPU = torch.device("cpu")
 IMAGES = drawn(8, seed=0)

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from service.postprocess.calibration import calibrated, log_odds
-from training.calibration import fit_calibration
 from training.metrics.score import Score, score_labels
+from training.scoring.calibration import fit_calibration
 
 RNG = np.random.default_rng(0)
 SCORES = RNG.uniform(0.3, 0.95, 20_000)

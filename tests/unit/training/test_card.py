@@ -8,11 +8,11 @@ from typing import get_args
 
 import pytest
 
-from training.card import write_card
 from training.config.data import DataConfig, DataKind
 from training.config.experiment import Config
 from training.config.read import load
-from training.sources import KINDS, source_of
+from training.report.card import write_card
+from training.report.sources import KINDS, source_of
 
 CONFIGS = Path(__file__).parents[3] / "training" / "configs"
 STATE = {"step": 1200, "elapsed_s": 600.0, "parameters": 4321}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.networks import network, write_model
-from training.repository import check_model, check_repository
+from training.deployment.repository import check_model, check_repository
 
 SHIPPED = Path(__file__).parents[3] / "model_repository"
 

@@ -8,13 +8,13 @@ from typing import get_args
 
 import pytest
 
-from training.comparison import Measured, facts, of_network
 from training.config.experiment import Config
 from training.config.model import NetworkName
 from training.config.read import load
 from training.models.build import build_model
-from training.network_table import table
-from training.results import write_results
+from training.report.comparison import Measured, facts, of_network
+from training.report.network_table import table
+from training.report.results import write_results
 
 CONFIG = Path(__file__).parents[3] / "training/configs/networks.toml"
 

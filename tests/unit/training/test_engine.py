@@ -17,11 +17,11 @@ from torch import Tensor
 
 from tests.unit.training.conftest import TINY, Recorder
 from tests.unit.training.test_warm_start import resnet_weights, write_folder
-from training import checkpoint, engine
-from training.checkpoint import Checkpoint, CheckpointError
 from training.config.experiment import Config
 from training.config.model import ModelConfig
 from training.data.synthetic import NucleiDataset
+from training.loop import checkpoint, engine
+from training.loop.checkpoint import Checkpoint, CheckpointError
 from training.models.build import build_model
 from training.models.serving import served
 

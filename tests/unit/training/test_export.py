@@ -21,13 +21,14 @@ from torch import Tensor
 from service import signature
 from service.backends.model_config import model_from_config, parse_config
 from tests.unit.training.conftest import TINY, Recorder
-from training import engine, export
 from training.config.experiment import Config
 from training.data.synthetic import NucleiDataset, golden_scene
-from training.decoding import segment
+from training.deployment import export
+from training.loop import engine
 from training.models.build import build_model
 from training.models.network import PixelNetwork
 from training.models.serving import served
+from training.scoring.decoding import segment
 
 
 @pytest.fixture(scope="module")

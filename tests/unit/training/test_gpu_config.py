@@ -11,7 +11,7 @@ from tritonclient.grpc import model_config_pb2
 
 from service.recipe import PARAMETER, Recipe
 from tests.contract.networks import write_model
-from training.gpu_config import SIDES, tensorrt_variant, write_variants
+from training.deployment.gpu_config import SIDES, tensorrt_variant, write_variants
 
 
 @pytest.fixture

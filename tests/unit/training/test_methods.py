@@ -12,16 +12,16 @@ import torch
 from service import signature
 from service.domain import Method
 from tests.unit.training.conftest import Recorder
-from training import engine
-from training.batches import batch_at
 from training.config.checks import ConfigError
 from training.config.experiment import Config
 from training.config.loss import LossConfig
 from training.data.synthetic import NucleiDataset
-from training.decoding import recipe_of
+from training.loop import engine
+from training.loop.batches import batch_at
 from training.losses.targets import Targets
 from training.losses.total import losses
 from training.models.build import build_model
+from training.scoring.decoding import recipe_of
 
 
 def configured(tiny: Config, method: Method) -> Config:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.domain import Prediction
-from training import pictures
+from training.report import pictures
 
 LABELS = np.zeros((12, 16), np.int32)
 LABELS[2:8, 2:8], LABELS[4:10, 10:15] = 1, 2

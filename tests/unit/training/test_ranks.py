@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tests.unit.training.conftest import TINY, Recorder, drawn
-from training import checkpoint, engine
+from training.loop import checkpoint, engine
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from training.results import write_results
+from training.report.results import write_results
 
 ROOT = Path(__file__).parents[3]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from training import schedule
-from training.checkpoint import Checkpoint
 from training.config.experiment import Config
+from training.loop import schedule
+from training.loop.checkpoint import Checkpoint
 
 
 def state(config: Config, *, step: int = 0, elapsed_s: float = 0.0, **optim: Any) -> Checkpoint:

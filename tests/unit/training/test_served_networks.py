@@ -17,16 +17,17 @@ import torch
 from service.domain import Method
 from tests.scenes import png_of, running_server
 from tests.unit.training.conftest import TINY, Recorder, drawn
-from training import engine, export
-from training.batches import batch_at
 from training.config.data import DataConfig
 from training.config.experiment import Config
 from training.config.loss import LossConfig
 from training.config.model import ModelConfig, NetworkName
 from training.data.dataset import Dataset, Sample
+from training.deployment import export
+from training.loop import engine
+from training.loop.batches import batch_at
+from training.loop.warm_start import warm_start
 from training.models.build import build_model
 from training.models.network import PixelNetwork
-from training.warm_start import warm_start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

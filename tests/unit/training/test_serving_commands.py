@@ -11,7 +11,7 @@ import pytest
 from service.recipe import PARAMETER, Recipe
 from tests.live import ROOT
 from training.cli import main
-from training.server_config import TILE_PX, read_config
+from training.deployment.server_config import TILE_PX, read_config
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from training.config.experiment import Config
 from training.config.read import load
 from training.data.opening import open_datasets
 from training.data.synthetic import NucleiDataset
-from training.decoding import answer
-from training.evaluation import score_answer
-from training.export import open_artefact
+from training.deployment.export import open_artefact
+from training.scoring.decoding import answer
+from training.scoring.evaluation import score_answer
 
 CONFIG = """
 name = "street"

@@ -13,10 +13,10 @@ from service.domain import Prediction
 from service.postprocess.quantised import dequantise
 from tests.live import ROOT
 from training.data.synthetic import NucleiDataset
-from training.decoding import read
-from training.export import Artefact, ExportError, open_artefact
-from training.repository import check_model
-from training.shrink import Form, form_for, shrink
+from training.deployment.export import Artefact, ExportError, open_artefact
+from training.deployment.repository import check_model
+from training.deployment.shrink import Form, form_for, shrink
+from training.scoring.decoding import read
 
 SOURCE = ROOT / "model_repository" / "nuclei"
 

@@ -18,14 +18,14 @@ from service.postprocess.extract import ExtractOptions, Labelled, extract, label
 from service.recipe import PARAMETER, Recipe
 from tests.live import ROOT
 from training.data.synthetic import NucleiDataset, SticksDataset
-from training.decoding import as_rgb
-from training.export import ExportError, open_artefact
+from training.deployment.export import ExportError, open_artefact
+from training.deployment.repository import check_repository
+from training.deployment.server_clustering import FILES, write_clustering
+from training.deployment.server_config import read_config
+from training.deployment.server_model import clustering as theirs
+from training.deployment.server_model.clustering import instances
 from training.metrics.matching import match, overlap
-from training.repository import check_repository
-from training.server_clustering import FILES, write_clustering
-from training.server_config import read_config
-from training.server_model import clustering as theirs
-from training.server_model.clustering import instances
+from training.scoring.decoding import as_rgb
 
 SCENES = {
     "nuclei": [NucleiDataset(count=1, seed=s, size=160)[0].image for s in range(3)],

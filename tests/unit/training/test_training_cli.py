@@ -11,9 +11,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from service.backends.model_config import model_from_config, parse_config
-from training import checkpoint
 from training.cli import main
 from training.data.synthetic import NucleiDataset
+from training.loop import checkpoint
 
 CONFIG = """
 name = "tiny"

@@ -12,8 +12,8 @@ import pytest
 from service.domain import Category, Method, Prediction
 from service.recipe import Recipe
 from training.data.synthetic import NucleiDataset
-from training.decoding import read
-from training.tuning import GROUPING, tune
+from training.scoring.decoding import read
+from training.scoring.tuning import GROUPING, tune
 
 DATA = NucleiDataset(count=1, size=96, min_objects=6, max_objects=6, radius_px=9)
 RECIPE = Recipe(

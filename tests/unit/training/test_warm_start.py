@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from tests.unit.training.test_networks import NETWORKS, SMALL, build, pictures, shake
 from training.config.model import ModelConfig
-from training.encoder_weights import load_encoder
+from training.loop.encoder_weights import load_encoder
+from training.loop.warm_start import WarmStartError, warm_start
 from training.models.network import PixelNetwork
 from training.models.serving import served
-from training.warm_start import WarmStartError, warm_start
 
 
 def write_folder(model: nn.Module, folder: Path) -> Path:

@@ -12,10 +12,10 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from torch.utils.tensorboard import SummaryWriter
 
 from service.domain import Prediction
-from training import pictures
-from training.checkpoint import Checkpoint
 from training.data.dataset import Sample
+from training.loop.checkpoint import Checkpoint
 from training.metrics.score import THRESHOLDS, Score
+from training.report import pictures
 
 Labels = npt.NDArray[np.int32]
 

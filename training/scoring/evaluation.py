@@ -8,9 +8,9 @@ from service.domain import Segmentation
 from service.recipe import Recipe
 from training.data.dataset import Dataset, Sample
 from training.data.transforms import consecutive
-from training.decoding import Network, answer, samples
 from training.metrics.coco import CocoAp
 from training.metrics.score import ImageScore, Score, score_labels
+from training.scoring.decoding import Network, answer, samples
 
 
 def evaluate(

@@ -13,7 +13,7 @@ from service.domain import Prediction
 from service.postprocess.quantised import dequantise
 from service.recipe import Recipe
 from training.config.checks import ConfigError
-from training.decoding import Network
+from training.scoring.decoding import Network
 
 VIEWS: tuple[tuple[int, bool], ...] = tuple(product(range(4), (False, True)))
 """Quarter turns, and whether the turned image is mirrored left to right."""

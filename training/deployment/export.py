@@ -32,10 +32,10 @@ from service.postprocess.extract import ExtractOptions, extract
 from service.recipe import PARAMETER, Golden, Recipe
 from training.config.experiment import Config
 from training.data.synthetic import golden_scene
-from training.decoding import as_prediction, as_rgb, recipe_of
+from training.deployment.server_config import MAX_BATCH, read_config, write_config
 from training.models.network import PixelNetwork
 from training.models.serving import ServedNetwork, served
-from training.server_config import MAX_BATCH, read_config, write_config
+from training.scoring.decoding import as_prediction, as_rgb, recipe_of
 
 OPSET = 18
 """Read by ONNX Runtime from 1.14 on, so by Triton 24.10."""

@@ -23,7 +23,7 @@ from service.domain import Prediction
 from service.postprocess.foreground import foreground_masks
 from service.postprocess.quantised import ZERO
 from service.recipe import Recipe
-from training.export import (
+from training.deployment.export import (
     Artefact,
     ExportError,
     golden_of,

@@ -2,7 +2,7 @@
 
 The served network has its normalisation folded into the convolutions. Batch normalisation is put
 back with statistics measured on a batch of the new data, scaled so that nothing changes at first.
-A wider network can begin with the weights of a narrower one (`training.widen`).
+A wider network can begin with the weights of a narrower one (`training.loop.widen`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from training.loop.widen import fits, widen
 from training.models.network import PixelNetwork
-from training.widen import fits, widen
 
 _PREFIX = "network."
 _HALF = "_half"

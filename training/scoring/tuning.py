@@ -10,9 +10,9 @@ from types import MappingProxyType
 from service.domain import Method, Prediction
 from service.recipe import Recipe
 from training.data.dataset import Dataset, Sample
-from training.decoding import Network, answer, samples
-from training.evaluation import score_answer
 from training.metrics.score import Score
+from training.scoring.decoding import Network, answer, samples
+from training.scoring.evaluation import score_answer
 
 GROUPING: Mapping[Method, tuple[str, tuple[float, ...]]] = MappingProxyType(
     {

@@ -19,7 +19,7 @@ from service import signature
 from service.errors import ArtefactError
 from service.postprocess.extract import ExtractOptions, extract
 from service.recipe import PARAMETER, Recipe
-from training.export import open_artefact
+from training.deployment.export import open_artefact
 
 ONNX_DTYPES = {"tensor(uint8)": "UINT8", "tensor(float16)": "FP16", "tensor(float)": "FP32"}
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training import method_table
-from training.network_table import table
-from training.published import PUBLISHED, REFERENCE, Published
+from training.report import method_table
+from training.report.network_table import table
+from training.report.published import PUBLISHED, REFERENCE, Published
 
 Record = Mapping[str, Any]
 

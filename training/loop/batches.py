@@ -20,8 +20,8 @@ from torch.utils.data import Dataset as TorchDataset
 from training.config.experiment import Config
 from training.data.dataset import Dataset
 from training.data.transforms import train_crop
+from training.loop.ranks import Ranks
 from training.losses.targets import Targets
-from training.ranks import Ranks
 
 _AHEAD = 4
 """Batches that each worker prepares beforehand."""

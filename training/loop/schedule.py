@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from training.checkpoint import Checkpoint
+from training.loop.checkpoint import Checkpoint
 
 
 def fraction(state: Checkpoint) -> float:

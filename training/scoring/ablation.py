@@ -16,8 +16,8 @@ from service.domain import Prediction
 from service.recipe import Recipe
 from training.config.checks import require
 from training.data.dataset import Dataset, Sample
-from training.decoding import Network, read, samples
 from training.metrics.score import Score, score_labels
+from training.scoring.decoding import Network, read, samples
 
 _CERTAIN = 20.0
 """Logit of a foreground that is known."""

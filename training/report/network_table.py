@@ -14,7 +14,7 @@ def table(record: Mapping[str, Any], records: Path) -> list[str]:
     Parameters
     ----------
     record : mapping
-        From `training.comparison.facts`.
+        From `training.report.comparison.facts`.
     records : Path
         Folder of what ``training evaluate --record`` wrote.
     """

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.domain import Prediction
-from training.decoding import as_rgb
+from training.scoring.decoding import as_rgb
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""

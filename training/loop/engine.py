@@ -16,19 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from service.domain import Prediction
-from training import checkpoint as checkpoints
-from training import schedule
-from training.batches import Batches
-from training.checkpoint import Checkpoint
 from training.config.experiment import Config
 from training.data.dataset import Dataset, Sample
-from training.decoding import TorchNetwork, read, recipe_of
-from training.evaluation import evaluate
+from training.loop import checkpoint as checkpoints
+from training.loop import schedule
+from training.loop.batches import Batches
+from training.loop.checkpoint import Checkpoint
+from training.loop.ranks import Ranks
+from training.loop.run import Run, open_run, save_run
 from training.losses.targets import Targets
 from training.losses.total import losses
 from training.metrics.score import Score
-from training.ranks import Ranks
-from training.run import Run, open_run, save_run
+from training.scoring.decoding import TorchNetwork, read, recipe_of
+from training.scoring.evaluation import evaluate
 
 EXAMPLES = 2
 """Validation images that are shown after every validation."""

@@ -1,8 +1,9 @@
 """A second stage on the server: the model folders that cluster there and return a label map.
 
-An ensemble of the network and of `training.server_model` in Triton's python backend, for gateways
-that are far from their server: 2 bytes a pixel travel in place of the embedding. The server's
-container must have PyTorch; the network's own folder stays as it is and is served beside it.
+An ensemble of the network and of `training.deployment.server_model` in Triton's python backend, for
+gateways that are far from their server: 2 bytes a pixel travel in place of the embedding. The
+server's container must have PyTorch; the network's own folder stays as it is and is served beside
+it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from tritonclient.grpc import model_config_pb2
 from service import signature
 from service.recipe import PARAMETER, Recipe
 from service.signature import TensorSpec
-from training.export import ExportError
-from training.server_config import add_queue, read_config
+from training.deployment.export import ExportError
+from training.deployment.server_config import add_queue, read_config
 
 SOURCE: Final = Path(__file__).parent / "server_model"
-PACKAGE: Final = "training.server_model"
+PACKAGE: Final = "training.deployment.server_model"
 FILES: Final = ("model.py", "clustering.py", "joining.py")
 METHODS: Final = ("discriminative",)
 _DIMS: Final[Mapping[str, tuple[int, ...]]] = {

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.server_model.joining import join
+from training.deployment.server_model.joining import join
 
 # As in the gateway, which says why (`service.postprocess`); a test compares them.
 ROUNDS: Final = 10

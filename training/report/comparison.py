@@ -11,9 +11,9 @@ from typing import Any, Final, get_args
 import numpy as np
 
 from service import signature
-from training import export
 from training.config.experiment import Config
 from training.config.model import ModelConfig, NetworkName
+from training.deployment import export
 from training.models.build import build_model
 from training.models.serving import served
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from training.config.experiment import Config
 from training.data.opening import DRAWN
-from training.sources import source_of
+from training.report.sources import source_of
 
 
 def write_card(

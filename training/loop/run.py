@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training import checkpoint as checkpoints
-from training.batches import batch_at
-from training.checkpoint import Checkpoint, CheckpointError
 from training.config.experiment import Config
 from training.data.dataset import Dataset
-from training.encoder_weights import SUFFIXES, load_encoder
+from training.loop import checkpoint as checkpoints
+from training.loop.batches import batch_at
+from training.loop.checkpoint import Checkpoint, CheckpointError
+from training.loop.encoder_weights import SUFFIXES, load_encoder
+from training.loop.ranks import Ranks
+from training.loop.warm_start import warm_start
 from training.models.build import build_model
 from training.models.network import PixelNetwork
-from training.ranks import Ranks
-from training.warm_start import warm_start
 
 
 @dataclass(slots=True)

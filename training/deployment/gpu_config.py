@@ -20,7 +20,7 @@ from tritonclient.grpc import model_config_pb2
 
 from service import signature
 from service.recipe import PARAMETER, Recipe
-from training.server_config import BATCHES, add_warmup, network_folders, read_config
+from training.deployment.server_config import BATCHES, add_warmup, network_folders, read_config
 
 VARIANT: Final = "tensorrt"
 SIDES: Final = (256, 512, 768, 1024)
@@ -58,7 +58,7 @@ def tensorrt_variant(config: Any) -> Any:
     Parameters
     ----------
     config : ModelConfig
-        As `training.export` writes it; stays as it is.
+        As `training.deployment.export` writes it; stays as it is.
 
     Returns
     -------

@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from training.loop.warm_start import WarmStartError
 from training.models.fpn import FPN
-from training.warm_start import WarmStartError
 
 _NAMES: Final = (
     (r"^conv1\.", "stem.0."),

@@ -18,6 +18,9 @@ from training.losses.segments import Segments, sample, segment
 TAUS: tuple[float, ...] = (0.25, 0.5, 0.75, 0.9)
 """Similarities at which masks are grown."""
 
+_DISTANCES = 2**21
+"""Distances that are held at a time while masks are grown."""
+
 _NEAREST = 1e-6
 """Squared distances are not taken to be smaller: the logarithm of no distance is infinite."""
 
@@ -102,23 +105,25 @@ def _grows_well(segments: Segments, chosen: Tensor, embedding: Tensor) -> Tensor
     instance when their intersection over union is above one half. Ignored pixels and background
     count as mask when they are similar: a good seed does not grow into them.
     """
-    radii = embedding.new_tensor([math.log(2 / tau - 1) for tau in TAUS])
+    radii, order = embedding.new_tensor([math.log(2 / tau - 1) for tau in TAUS]).sort()
     per_image = embedding[0, 0].numel()
-    sizes = segments.counts.flatten()
-    rows = []
-    flat = embedding.permute(0, 2, 3, 1).reshape(-1, embedding.shape[1])
-    owner = torch.zeros(flat.shape[0], dtype=torch.int64, device=flat.device) - 1
-    owner[segments.flat] = segments.index
-    # In chunks: the distances of all samples to all pixels would not fit into memory.
-    for start_at in range(0, len(chosen), 64):
-        chunk = chosen[start_at : start_at + 64]
-        image = torch.div(segments.flat[chunk], per_image, rounding_mode="floor")
-        start = image * per_image
-        window = start[:, None] + torch.arange(per_image, device=flat.device)[None]
-        between = (flat[window] - segments.pixels[chunk][:, None]).square().sum(2)  # (S, HW)
-        own = owner[window] == segments.index[chunk][:, None]
-        grown = between[:, None] <= radii[None, :, None]  # (S, T, HW)
-        shared = (grown & own[:, None]).sum(2)
-        union = grown.sum(2) + sizes[segments.index[chunk]][:, None] - shared
-        rows.append(shared > 0.5 * union)
-    return torch.cat(rows)
+    flat = embedding.permute(0, 2, 3, 1).reshape(-1, per_image, embedding.shape[1])
+    owner = torch.full(flat.shape[:2], -1, device=flat.device)
+    owner.view(-1)[segments.flat] = segments.index
+    images = torch.div(segments.flat[chosen], per_image, rounding_mode="floor")
+    meets = torch.empty((len(chosen), len(radii)), dtype=torch.bool, device=flat.device)
+    for image in range(len(flat)):
+        mine = torch.nonzero(images == image)[:, 0]
+        # In chunks: the distances of all samples to all pixels would not fit into memory.
+        for part in torch.split(mine, max(1, _DISTANCES // per_image)):
+            index = segments.index[chosen[part]]
+            between = torch.cdist(segments.pixels[chosen[part]], flat[image]).square()
+            own = owner[image] == index[:, None]
+            # Counted once by the first radius that holds it, then summed up over the radii.
+            row = torch.arange(len(part), device=flat.device)[:, None]
+            kind = torch.bucketize(between, radii) + (2 * row + own) * (len(radii) + 1)
+            counts = torch.bincount(kind.flatten(), minlength=len(part) * 2 * (len(radii) + 1))
+            grown = counts.view(len(part), 2, -1).cumsum(2)[..., :-1]
+            shared, sizes = grown[:, 1], segments.counts.flatten()[index]
+            meets[part] = shared > 0.5 * (grown.sum(1) + sizes[:, None] - shared)
+    return meets[:, order.argsort()]

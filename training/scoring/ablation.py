@@ -90,6 +90,8 @@ def around_true_centres(
     stride = recipe.stride
     embedding = prediction.embedding.repeat(stride, axis=1).repeat(stride, axis=2)
     vectors = embedding[:, :height, :width].astype(np.float32)
+    if recipe.method == "recurrent":  # which knows directions only
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=0), np.finfo(np.float32).tiny)
     ids = np.unique(sample.labels[sample.labels > 0])
     centres = np.stack([vectors[:, sample.labels == i].mean(axis=1) for i in ids])
     logit = np.log(recipe.foreground_threshold / (1 - recipe.foreground_threshold))

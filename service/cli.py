@@ -12,7 +12,7 @@ from service.api.auth import make_key
 from service.app import create_app
 from service.commands import bench, doctor, models, segment, view
 from service.errors import DiscernError
-from service.memory import keep_freed_memory
+from service.memory import keep_freed_memory, leave_out_of_collections
 from service.server import create_server
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
@@ -80,6 +80,7 @@ def _serve(settings: Settings) -> int:
 
 
 def _announce(address: str) -> None:
+    leave_out_of_collections()
     print(
         f"Discern is ready at {address}  (API: {address}/docs)\n"
         f"Try it: curl -F image=@examples/nuclei.png '{address}/segment'",

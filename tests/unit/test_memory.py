@@ -1,12 +1,15 @@
-"""Memory that a request freed serves the next one, without the kernel."""
+"""Memory that a request freed serves the next one, and what stays is left alone."""
 
 from __future__ import annotations
 
+import gc
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from service.memory import leave_out_of_collections
 
 PROGRAM = """
 import resource, sys
@@ -38,3 +41,17 @@ def page_faults(how: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="says nothing of other C libraries")
 def test_what_a_request_freed_is_there_for_the_next() -> None:
     assert page_faults("keep") < 100 < page_faults("leave")
+
+
+def test_what_exists_is_looked_at_no_more_and_what_comes_later_still_is() -> None:
+    try:
+        leave_out_of_collections()
+        kept = gc.get_freeze_count()
+        later: list[object] = []
+        later.append(later)
+        del later
+        assert kept > 1000
+        assert gc.collect() >= 1
+        assert gc.get_freeze_count() == kept
+    finally:
+        gc.unfreeze()

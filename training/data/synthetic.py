@@ -160,25 +160,6 @@ def draw_nuclei(
     return _photograph(rng, light, radius_px), labels
 
 
-def golden_scene(kind: str) -> Sample:
-    """Draw the picture that travels with a model as its self-test.
-
-    Parameters
-    ----------
-    kind : str
-        ``sticks``, or anything else for nuclei.
-
-    Notes
-    -----
-    The nuclei stand on an odd size, so that padding is part of the test.
-    """
-    rng = np.random.default_rng(2018)
-    if kind == "sticks":
-        return Sample("golden", *draw_sticks(rng, size=128, sticks=4))
-    image, labels = draw_nuclei(rng, height=100, width=116, nuclei=16, radius_px=9.0)
-    return Sample("golden", image, labels)
-
-
 def _try_sticks(
     rng: np.random.Generator, *, size: int, sticks: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.int64]]:

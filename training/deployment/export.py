@@ -6,12 +6,14 @@ Fails when the exported network's output differs from PyTorch's, or the folder w
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
 import logging
 import warnings
 from ast import literal_eval
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from service.imaging.geometry import fit
 from service.postprocess.extract import ExtractOptions, extract
 from service.recipe import PARAMETER, Golden, Recipe
 from training.config.experiment import Config
-from training.data.synthetic import golden_scene
+from training.data.golden import golden_scenes
 from training.deployment.server_config import MAX_BATCH, read_config, write_config
 from training.models.network import PixelNetwork
 from training.models.serving import ServedNetwork, served
@@ -85,7 +87,14 @@ def open_artefact(folder: Path, *, threads: int = 1) -> Artefact:
     )
 
 
-def export(model: PixelNetwork, config: Config, repository: Path, *, card: str) -> Path:
+def export(
+    model: PixelNetwork,
+    config: Config,
+    repository: Path,
+    *,
+    card: str,
+    golden: npt.NDArray[np.uint8] | None = None,
+) -> Path:
     """Write the model folder.
 
     Parameters
@@ -98,6 +107,8 @@ def export(model: PixelNetwork, config: Config, repository: Path, *, card: str) 
         Where the folder named after the experiment goes.
     card : str
         Text of the model card.
+    golden : (H, W) or (H, W, 3) uint8, optional
+        The picture of the self-test; a drawn one in which the network finds something when None.
 
     Returns
     -------
@@ -107,15 +118,15 @@ def export(model: PixelNetwork, config: Config, repository: Path, *, card: str) 
     Raises
     ------
     ExportError
-        If ONNX Runtime and PyTorch disagree.
+        If ONNX Runtime and PyTorch disagree, or nothing is found in the golden image.
     """
     network = served(model, config.loss.method)
     data = to_onnx(network, multiple=config.model.size_multiple)
     session = open_session(data)
     check_parity(network, session, multiple=config.model.size_multiple)
     recipe = replace(recipe_of(config), network_sha256=hashlib.sha256(data).hexdigest())
-    golden = golden_of(Artefact(recipe, session), golden_scene(config.data.kind).image)
-    recipe = replace(recipe, golden=golden)
+    images = [golden] if golden is not None else [s.image for s in golden_scenes(config.data.kind)]
+    recipe = replace(recipe, golden=first_golden(Artefact(recipe, session), images))
     return write_folder(repository / config.name, recipe, session, data, card=card)
 
 
@@ -258,6 +269,23 @@ def open_session(data: bytes, *, threads: int = 1) -> Any:
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
+def first_golden(artefact: Artefact, images: Sequence[npt.NDArray[np.uint8]]) -> Golden:
+    """Return the first of several images in which a network finds something, with what it finds.
+
+    Raises
+    ------
+    ExportError
+        If it finds nothing in any of them.
+    """
+    for image in images:
+        with contextlib.suppress(ExportError):
+            return golden_of(artefact, image)
+    raise ExportError(
+        "nothing is found in the golden image: train the network further, or name an image of your "
+        "own in which it finds objects (--golden)"
+    )
+
+
 def golden_of(artefact: Artefact, image: npt.NDArray[np.uint8]) -> Golden:
     """Return a small image with what a network finds in it.
 
@@ -269,7 +297,7 @@ def golden_of(artefact: Artefact, image: npt.NDArray[np.uint8]) -> Golden:
     _, png = cv2.imencode(".png", image if image.ndim == 2 else image[:, :, ::-1])
     found = extract(artefact.predict(image), artefact.recipe, image.shape[:2], ExtractOptions())
     if not found.instances:
-        raise ExportError("nothing is found in the golden image: the network is not trained")
+        raise ExportError("nothing is found in the golden image")
     return Golden(
         image_png_base64=base64.b64encode(png.tobytes()).decode(),
         instances=[

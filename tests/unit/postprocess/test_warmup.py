@@ -17,7 +17,7 @@ from numba.core.dispatcher import Dispatcher
 from service.postprocess.extract import extract
 from service.postprocess.warmup import compile_kernels
 from training.deployment.export import open_artefact
-from training.data.synthetic import golden_scene
+from training.data.golden import golden_scenes
 
 def signatures():
     return {
@@ -31,8 +31,7 @@ compile_kernels()
 ahead = signatures()
 folder = Path(sys.argv[1])
 artefact = open_artefact(folder)
-for kind in ("nuclei", "sticks"):
-    image = golden_scene(kind).image
+for image in (scene.image for scene in golden_scenes("nuclei")):
     extract(artefact.predict(image), artefact.recipe, image.shape[:2])
 print(len(ahead) > 20, *sorted(f"{module}.{name}" for module, name, _ in signatures() - ahead))
 """

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 import torch
@@ -20,15 +21,17 @@ from torch import Tensor
 
 from service import signature
 from service.backends.model_config import model_from_config, parse_config
+from service.domain import Prediction
 from tests.unit.training.conftest import TINY, Recorder
 from training.config.experiment import Config
-from training.data.synthetic import NucleiDataset, golden_scene
+from training.data.golden import golden_scenes
+from training.data.synthetic import NucleiDataset
 from training.deployment import export
 from training.loop import engine
 from training.models.build import build_model
 from training.models.network import PixelNetwork
 from training.models.serving import served
-from training.scoring.decoding import segment
+from training.scoring.decoding import recipe_of, segment
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +108,7 @@ def test_the_golden_answer_is_what_the_serving_code_finds(folder: Path) -> None:
     labels = segment(artefact, pixels, artefact.recipe)
     answer = json.loads((folder / "golden.json").read_text())
     assert base64.b64decode(golden.image_png_base64) == png
-    assert np.array_equal(pixels, golden_scene("nuclei").image)
+    assert np.array_equal(pixels, next(golden_scenes("folder")).image)
     assert answer == {"instances": golden.instances}
     assert [entry["area"] for entry in golden.instances] == np.bincount(labels.ravel())[1:].tolist()
 
@@ -136,6 +139,29 @@ def test_a_network_that_finds_nothing_in_the_golden_image_is_not_written(
 ) -> None:
     model = build_model(tiny)
     torch.nn.init.constant_(cast(Tensor, model.foreground.project.bias), -100.0)
-    with pytest.raises(export.ExportError, match="not trained"):
+    with pytest.raises(export.ExportError, match="--golden"):
         export.export(model, tiny, tmp_path, card="")
     assert list(tmp_path.iterdir()) == []
+
+
+class FindsOn:
+    """Sees one object in every image that is brighter than a grey level, and none in others."""
+
+    def __init__(self, level: float) -> None:
+        self.level = level
+        self.recipe = replace(recipe_of(TINY), size_multiple=1)
+
+    def predict(self, image: npt.NDArray[np.uint8]) -> Prediction:
+        logit = 9.0 if image.mean() > self.level else -9.0
+        vectors = np.zeros((TINY.model.embedding_size, *image.shape[:2]), np.float16)
+        return Prediction(vectors, np.full((1, *image.shape[:2]), logit, np.float16))
+
+
+def test_the_first_picture_in_which_something_is_found_is_taken() -> None:
+    dark, bright = np.full((8, 9), 10, np.uint8), np.full((8, 9), 200, np.uint8)
+    network = cast(export.Artefact, FindsOn(100))
+    golden = export.first_golden(network, [dark, bright])
+    png = np.frombuffer(base64.b64decode(golden.image_png_base64), np.uint8)
+    assert np.array_equal(np.asarray(cv2.imdecode(png, cv2.IMREAD_UNCHANGED)), bright)
+    with pytest.raises(export.ExportError, match="golden image"):
+        export.first_golden(network, [dark])

@@ -83,6 +83,21 @@ def test_tuned_settings_reach_the_served_recipe(trained: Path) -> None:
     assert recipe.decoder == decode.settings
 
 
+def test_a_golden_image_of_ones_own_travels_with_the_model(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = cv2.imread(str(next((trained / "data/images").iterdir())), cv2.IMREAD_UNCHANGED)
+    assert own is not None
+    cv2.imwrite(str(trained / "own.png"), own)
+    cv2.imwrite(str(trained / "large.png"), np.zeros((8, 300), np.uint8))
+    command = "export @/runs/tiny/best.pt --repository @/own-models --golden"
+    assert run(trained, f"{command} @/own.png") == 0
+    golden = cv2.imread(str(trained / "own-models/tiny/golden.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(np.asarray(golden), np.asarray(own))
+    assert run(trained, f"{command} @/large.png") == 1
+    assert "at most 256" in capsys.readouterr().err
+
+
 def test_the_card_carries_settings_command_and_measured_figures(trained: Path) -> None:
     card = (trained / "models/tiny/MODEL_CARD.md").read_text()
     score = json.loads((trained / "runs/tiny/evaluation/validation.json").read_text())

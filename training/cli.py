@@ -26,7 +26,7 @@ from training.commands import (
     tune,
 )
 from training.commands import export as export_command
-from training.commands.command import Command, console
+from training.commands.command import Command, errors
 from training.config.checks import ConfigError
 from training.data.dataset import DataError
 from training.deployment import export
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         export.ExportError,
         warm_start.WarmStartError,
     ) as error:
-        console.print(str(error), style="red", markup=False)
+        errors.print(str(error), style="red", markup=False)
         return 1
     return 0
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 console = Console(soft_wrap=True, highlight=False)
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 @dataclass(frozen=True, slots=True)

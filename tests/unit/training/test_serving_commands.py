@@ -67,7 +67,7 @@ def test_what_cannot_be_configured_is_said(
 ) -> None:
     folder = repository if buckets else repository / "nuclei"
     assert main(["configure", str(folder), "--buckets", *buckets]) == 1
-    assert said in capsys.readouterr().out
+    assert said in capsys.readouterr().err
 
 
 def test_a_bucket_that_is_not_warmed_up_is_named(
@@ -97,7 +97,7 @@ def test_shrinking_to_bytes_needs_pictures(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["shrink", str(repository / "nuclei"), "--name", "small", "--bytes"]) == 1
-    assert "need --images" in capsys.readouterr().out
+    assert "need --images" in capsys.readouterr().err
 
 
 def test_clustering_on_the_server_writes_two_models_in_order(repository: Path) -> None:

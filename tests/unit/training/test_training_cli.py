@@ -136,7 +136,7 @@ def test_a_run_that_does_not_exist_is_not_resumed(
 ) -> None:
     assert run(trained, "train @/tiny.toml --data @/data --runs @/runs --resume") == 0
     assert run(trained, "train @/tiny.toml --data @/data --runs @/other --resume") == 1
-    assert "other/tiny/last.pt: no run to resume" in capsys.readouterr().out
+    assert "other/tiny/last.pt: no run to resume" in capsys.readouterr().err
     assert not (trained / "other").exists()
 
 
@@ -201,7 +201,7 @@ def test_an_ablation_is_recorded_and_reaches_the_page(trained: Path) -> None:
 
 def test_a_drawn_split_has_a_seed(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(trained, "evaluate @/models/tiny --split sticks:many") == 1
-    assert "'many' is no seed" in capsys.readouterr().out
+    assert "'many' is no seed" in capsys.readouterr().err
 
 
 def test_recorded_evaluations_become_a_page_with_the_published_rows(trained: Path) -> None:
@@ -236,12 +236,12 @@ def test_what_cannot_be_run_is_said_in_one_line(
     place: Path, capsys: pytest.CaptureFixture[str], command: str, words: str
 ) -> None:
     assert run(place, command) == 1
-    assert words in capsys.readouterr().out
+    assert words in capsys.readouterr().err
 
 
 def test_a_model_folder_needs_a_split(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(trained, "evaluate @/models/tiny --data @/data") == 1
-    assert "--split" in capsys.readouterr().out
+    assert "--split" in capsys.readouterr().err
 
 
 def test_drawn_data_trains_as_well(place: Path) -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from training.config.experiment import Config
+from training.config.read import load
 from training.data.opening import DRAWN
 from training.report.sources import source_of
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+"""Where the files of the experiments are."""
 
 
 def write_card(
@@ -57,14 +63,24 @@ def write_card(
 def _commands(config: Config) -> str:
     run = f"runs/{config.name}"
     data = "" if config.data.kind in DRAWN else " --data DIR"
-    lines = [
-        f"python -m training train training/configs/{config.name}.toml{data} --threads 1"
-        f" --max-minutes {config.optim.max_minutes:g}"
-        + (f" --set start={config.start}" if config.start else "")
-    ]
-    if config.data.kind not in DRAWN:  # drawn data's settings stand in the file of the experiment
-        lines.append(f"python -m training tune {run}/best.pt{data}")
-    return "\n".join([*lines, f"python -m training export {run}/best.pt"])
+    written = _as_written(config)
+    start = f" --set start={config.start}" if config.start not in ("", written.start) else ""
+    # Settings that stand in the file of the experiment are not searched for again.
+    searched = replace(config.decode, score_calibration=()) != written.decode
+    return "\n".join(
+        [
+            f"python -m training train training/configs/{config.name}.toml{data} --threads 1"
+            f" --max-minutes {config.optim.max_minutes:g}{start}",
+            f"python -m training tune {run}/best.pt{data}{'' if searched else ' --keep'}",
+            f"python -m training export {run}/best.pt",
+        ]
+    )
+
+
+def _as_written(config: Config) -> Config:
+    """Give the experiment as its file has it; one without a file has nothing but its name."""
+    file = CONFIGS / f"{config.name}.toml"
+    return load(file) if file.is_file() else Config(name=config.name)
 
 
 def _beginning(config: Config) -> str:

@@ -60,3 +60,11 @@ def test_commands_name_the_data_only_where_there_are_files() -> None:
 def test_several_classes_are_named() -> None:
     card = write_card(load(CONFIGS / "coco.toml"), state=STATE, results=[])
     assert "Finds every person and car in an image" in card
+
+
+def test_a_card_says_whether_the_settings_were_searched_for() -> None:
+    config = load(CONFIGS / "nuclei.toml")
+    curve = replace(config, decode=replace(config.decode, score_calibration=(2.0, -1.0)))
+    other = replace(config, decode=replace(config.decode, foreground_threshold=0.61))
+    assert "best.pt --data DIR --keep\n" in write_card(curve, state=STATE, results=[])
+    assert "tune runs/nuclei/best.pt --data DIR\n" in write_card(other, state=STATE, results=[])

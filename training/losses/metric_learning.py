@@ -123,7 +123,7 @@ def _grows_well(segments: Segments, chosen: Tensor, embedding: Tensor) -> Tensor
             row = torch.arange(len(part), device=flat.device)[:, None]
             kind = torch.bucketize(between, radii) + (2 * row + own) * (len(radii) + 1)
             counts = torch.bincount(kind.flatten(), minlength=len(part) * 2 * (len(radii) + 1))
-            grown = counts.view(len(part), 2, -1).cumsum(2)[..., :-1]
+            grown = counts.view(len(part), 2, len(radii) + 1).cumsum(2)[..., :-1]
             shared, sizes = grown[:, 1], segments.counts.flatten()[index]
             meets[part] = shared > 0.5 * (grown.sum(1) + sizes[:, None] - shared)
     return meets[:, order.argsort()]

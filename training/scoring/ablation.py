@@ -92,6 +92,8 @@ def around_true_centres(
     vectors = embedding[:, :height, :width].astype(np.float32)
     if recipe.method == "recurrent":  # which knows directions only
         vectors /= np.maximum(np.linalg.norm(vectors, axis=0), np.finfo(np.float32).tiny)
+    if recipe.method == "spatial":  # whose vectors count from their pixel
+        vectors += np.indices((height, width)) / recipe.decoder["unit_px"]
     ids = np.unique(sample.labels[sample.labels > 0])
     centres = np.stack([vectors[:, sample.labels == i].mean(axis=1) for i in ids])
     logit = np.log(recipe.foreground_threshold / (1 - recipe.foreground_threshold))

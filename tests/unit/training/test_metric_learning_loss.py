@@ -72,3 +72,16 @@ def test_too_few_pixels_give_finite_gradients(ids: list[int]) -> None:
     assert seeds.grad is not None
     assert embedding.grad.isfinite().all()
     assert seeds.grad.isfinite().all()
+
+
+def test_an_image_without_instances_takes_no_part() -> None:
+    torch.manual_seed(0)
+    embedding, seeds = torch.randn(2, 3, 4, 5), torch.randn(2, 4, 4, 5)
+    labels = torch.zeros(2, 4, 5, dtype=torch.int64)
+    labels[0, 1:3, 1:4] = 1
+    config, generator = MetricLearningConfig(), torch.Generator()
+    both = metric_learning_loss(embedding, seeds, labels, config, generator.manual_seed(0))
+    one = metric_learning_loss(
+        embedding[:1], seeds[:1], labels[:1], config, generator.manual_seed(0)
+    )
+    assert both["total"].item() == pytest.approx(one["total"].item())

@@ -62,13 +62,13 @@ def _packed(data: bytes) -> Sequence[memoryview]:
     """Give the packed pixels in pieces; nothing where a chunk is damaged, or is not expected."""
     view = memoryview(data)
     pieces: list[memoryview] = []
-    for kind, at, size in chunks(data):
+    for n, (kind, at, size) in enumerate(chunks(data)):
         end = at + size
         check = struct.pack(">I", isal_zlib.crc32(view[at - 4 : end]))
-        if kind == b"IDAT" and data[end : end + 4] == check:
-            pieces += [view[i : min(i + _STRIP_BYTES, end)] for i in range(at, end, _STRIP_BYTES)]
-        elif kind != b"IHDR":
+        if kind != (b"IDAT" if n else b"IHDR") or data[end : end + 4] != check:
             return ()
+        if n:
+            pieces += [view[i : min(i + _STRIP_BYTES, end)] for i in range(at, end, _STRIP_BYTES)]
     return pieces
 
 

@@ -110,9 +110,10 @@ def test_a_transparent_colour_is_left_to_a_whole_decoder() -> None:
 
 
 def test_interlaced_pixels_are_left_to_a_whole_decoder() -> None:
-    header = bytearray(WHOLE)
-    header[28] = 1
-    assert read_pixels(bytes(header)) is None
+    fields = HEADER[16:28] + b"\1"
+    interlaced = HEADER[:8] + chunk(b"IHDR", fields)
+    assert len(interlaced) == len(HEADER)
+    assert read_pixels(file_of(interlaced, zlib.compress(PLAIN))) is None
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,8 @@ def test_interlaced_pixels_are_left_to_a_whole_decoder() -> None:
         ),
         pytest.param(WHOLE[:-13] + b"?" + WHOLE[-12:], id="wrong sum of a chunk"),
         pytest.param(HEADER + END, id="no data"),
+        pytest.param(HEADER[:-1] + b"?" + WHOLE[len(HEADER) :], id="wrong sum of the header"),
+        pytest.param(HEADER + WHOLE[8:], id="two headers"),
     ],
 )
 def test_what_has_a_fault_is_left_for_a_whole_decoder_to_judge(data: bytes) -> None:

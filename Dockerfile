@@ -52,7 +52,7 @@ ENV NUMBA_CACHE_DIR=/opt/discern/kernels
 RUN find /opt/discern -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} + \
     && /opt/discern/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/discern/lib \
     && mkdir -p "${NUMBA_CACHE_DIR}" \
-    && /opt/discern/bin/python -I -c 'from service.postprocess.warmup import compile_kernels; compile_kernels()'
+    && /opt/discern/bin/python -I -c 'from service.warmup import compile_kernels; compile_kernels()'
 
 COPY model_repository /models
 

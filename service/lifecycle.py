@@ -11,8 +11,8 @@ from service.backends.base import ModelControl
 from service.errors import BackendFailed, BackendUnavailable, DiscernError
 from service.golden import check_golden
 from service.pipeline import Segmenter
-from service.postprocess.warmup import compile_kernels
 from service.telemetry.metrics import Metrics
+from service.warmup import compile_kernels
 from service.workers import Workers
 
 RETRY_S: Final = 0.5

@@ -17,8 +17,8 @@ from service.postprocess.calibration import calibrated
 from service.postprocess.extract import ExtractOptions, extract
 from service.postprocess.foreground import foreground_masks
 from service.postprocess.scores import foreground_confidence
-from service.postprocess.warmup import compile_kernels
 from service.recipe import Recipe
+from service.warmup import compile_kernels
 from tests.strategies import Scene, discs, embed, same_partition, scenes
 
 RECIPE = Recipe(

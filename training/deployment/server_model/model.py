@@ -8,9 +8,7 @@ import torch
 import triton_python_backend_utils as pb_utils  # exists only inside Triton
 from torch.utils.dlpack import from_dlpack
 
-from training.deployment.server_model.clustering import (
-    instances,  # beside this file in a model folder
-)
+from training.deployment.server_model.clustering import instances  # beside this file when served
 
 OUTPUTS = ("labels", "scores", "classes")
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import sys
 from pathlib import Path
 from numba.core.dispatcher import Dispatcher
 from service.postprocess.extract import extract
-from service.postprocess.warmup import compile_kernels
+from service.warmup import compile_kernels
 from training.deployment.export import open_artefact
 from training.data.golden import golden_scenes
 

@@ -51,6 +51,9 @@ class ModelConfig:
         When above 0, the pixel's own position divided by this is added to the first two embedding
         dimensions (semi-convolutional: the network learns offsets, and far-apart objects differ
         by construction).
+    style : bool
+        ``unet`` only: shift the maps on the way up by a vector of what the image is like as a whole
+        (`training.models.style`).
     """
 
     network: NetworkName = "unet"
@@ -61,6 +64,7 @@ class ModelConfig:
     embedding_stride: int = 1
     coordinates: Coordinates = "linear"
     position_px: float = 0.0
+    style: bool = False
 
     def __post_init__(self) -> None:
         """Fill in what the network decides, and check ranges."""
@@ -72,6 +76,10 @@ class ModelConfig:
         object.__setattr__(self, "widths", self.widths or WIDTHS[self.network])
         object.__setattr__(self, "stem", self.stem or STEMS[self.network])
         self._check_levels()
+        require(
+            self.network == "unet" or not self.style,
+            f"model.style: {self.network} has no such part",
+        )
         require(self.stem >= 1, "model.stem: must be 1 or more")
         require(
             self.embedding_stride >= 1 and self.stem % self.embedding_stride == 0,

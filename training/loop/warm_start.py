@@ -2,7 +2,8 @@
 
 The served network has its normalisation folded into the convolutions. Batch normalisation is put
 back with statistics measured on a batch of the new data, scaled so that nothing changes at first.
-A wider network can begin with the weights of a narrower one (`training.loop.widen`).
+A wider network can begin with the weights of a narrower one (`training.loop.widen`), and a network
+with a further part with one that lacks it, where that part changes nothing at first.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def warm_start(model: PixelNetwork, folder: Path, images: Tensor) -> None:
     normalising = {id(parameter) for norm in norms.values() for parameter in norm.parameters()}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if id(parameter) not in normalising:
+            if id(parameter) in normalising:
+                continue
+            if name in stored or not model.begins_neutral(name):
                 joined = model.joined(name)
                 value = _take(stored, name, tuple(parameter.shape), joined)
                 parameter.copy_(widen(value, parameter, joined))

@@ -63,6 +63,17 @@ class PixelNetwork(nn.Module, ABC):
         del name
         return 0
 
+    def begins_neutral(self, name: str) -> bool:
+        """Tell whether a parameter changes nothing as drawn, so that a model folder may lack it.
+
+        Parameters
+        ----------
+        name : str
+            As in ``named_parameters``.
+        """
+        del name
+        return False
+
     @abstractmethod
     def features(self, image: Tensor) -> Tensor:
         """Run the trunk.

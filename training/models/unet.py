@@ -10,6 +10,7 @@ from service.domain import Method
 from training.config.model import ModelConfig
 from training.models.blocks import conv_block
 from training.models.network import PixelNetwork
+from training.models.style import Style
 
 
 class UNet(PixelNetwork):
@@ -18,7 +19,8 @@ class UNet(PixelNetwork):
     Parameters
     ----------
     config : ModelConfig
-        ``widths`` are the channels of each level; ``stem`` is the side of the folded blocks.
+        ``widths`` are the channels of each level; ``stem`` is the side of the folded blocks;
+        ``style`` shifts the maps on the way up by what the image is like.
     method : Method
         Decides the heads.
     classes : int
@@ -43,6 +45,7 @@ class UNet(PixelNetwork):
         for below, width in zip(widths[:0:-1], widths[-2::-1], strict=True):
             self.reduce.append(nn.Conv2d(below, width, 1))
             self.up.append(nn.Sequential(conv_block(2 * width, width), conv_block(width, width)))
+        self.style = Style(widths, widths[-2::-1]) if config.style else None
         self.add_heads(widths[0], classes)
 
     def joined(self, name: str) -> int:
@@ -57,6 +60,10 @@ class UNet(PixelNetwork):
             case _:
                 return 0
 
+    def begins_neutral(self, name: str) -> bool:
+        """Tell: the style changes nothing at first."""
+        return name.startswith("style.")
+
     def features(self, image: Tensor) -> Tensor:
         """Run the trunk on (N, channels, H, W)."""
         x = functional.pixel_unshuffle(image, self.config.stem)
@@ -67,7 +74,11 @@ class UNet(PixelNetwork):
                 x = functional.max_pool2d(x, 2)
             x = block(x)
             skips.append(x)
-        for reduce, up, skip in zip(self.reduce, self.up, skips[-2::-1], strict=True):
+        shifts = [None] * len(self.up) if self.style is None else self.style(skips)
+        for reduce, up, skip, shift in zip(
+            self.reduce, self.up, skips[-2::-1], shifts, strict=True
+        ):
             x = functional.interpolate(reduce(x), scale_factor=2.0, mode="nearest")
             x = up(torch.cat([x, skip], dim=1))
+            x = x if shift is None else x + shift
         return x

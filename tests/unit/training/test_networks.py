@@ -15,13 +15,18 @@ from training.models.build import build_network
 from training.models.network import PixelNetwork
 from training.models.serving import served
 
-NETWORKS = get_args(NetworkName)
 SMALL = {
     "unet": ModelConfig(network="unet", widths=(4, 8), coordinates="periodic", embedding_size=3),
     "enet": ModelConfig(network="enet", widths=(4, 8, 8), coordinates="linear", embedding_size=3),
     "erfnet": ModelConfig(network="erfnet", widths=(4, 8, 8), embedding_size=3),
     "fpn": ModelConfig(network="fpn", widths=(4, 8), blocks=(1, 2), embedding_size=3),
+    "unet with style": ModelConfig(network="unet", widths=(4, 8), embedding_size=3, style=True),
 }
+NETWORKS = tuple(SMALL)
+
+
+def test_every_network_is_among_those_tested() -> None:
+    assert {config.network for config in SMALL.values()} == set(get_args(NetworkName))
 
 
 def build(config: ModelConfig, classes: int = 1) -> PixelNetwork:
@@ -118,6 +123,7 @@ def test_a_network_sees_as_far_as_its_dilations_reach() -> None:
         ({"network": "enet", "widths": (16, 64)}, "enet takes three"),
         ({"network": "erfnet", "widths": (3, 8, 8)}, "the first above 3"),
         ({"network": "enet", "stem": 4}, "enet has 2, not 4"),
+        ({"network": "enet", "style": True}, "model.style: enet has no such part"),
         ({"network": "fpn", "stem": 2}, "fpn has 4, not 2"),
         ({"network": "fpn", "widths": (8, 16)}, "2 numbers of 1 or more are needed"),
         ({"network": "fpn", "blocks": (2, 0, 2, 2)}, "not \\[2, 0, 2, 2\\]"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.config.model import ModelConfig
 from training.models.normalise import (
@@ -14,6 +16,7 @@ from training.models.normalise import (
     pixel_index,
 )
 from training.models.serving import served
+from training.models.style import Style
 from training.models.unet import UNet
 
 
@@ -120,3 +123,38 @@ def test_the_served_network_answers_like_the_trained_one() -> None:
     torch.testing.assert_close(embedding.float(), expected["embedding"], atol=5e-3, rtol=5e-3)
     torch.testing.assert_close(foreground.float(), expected["foreground"], atol=5e-3, rtol=5e-3)
     assert any(isinstance(part, torch.nn.BatchNorm2d) for part in model.modules())
+
+
+def test_a_style_carries_what_one_corner_is_like_to_all_others() -> None:
+    config = ModelConfig(widths=(4, 8), stem=2, coordinates="none")
+    image = pictures(1, 3, 128, 128)
+    changed = image.clone()
+    changed[:, :, :16, :16] = 255 - changed[:, :, :16, :16]
+    for style, reaches in ((False, False), (True, True)):
+        model = UNet(replace(config, style=style)).eval()
+        model.normalise = nn.Identity()  # type: ignore[assignment]
+        if model.style is not None:
+            for shift in model.style.shifts.parameters():
+                nn.init.normal_(shift)
+        near, far = model(image)["foreground"], model(changed)["foreground"]
+        assert ((near - far)[..., 96:, 96:].abs().mean().item() > 0) is reaches
+
+
+def test_a_fresh_style_shifts_nothing_and_learns_from_the_first_step() -> None:
+    style = Style((2, 3), (4, 1))
+    maps = [torch.rand(2, 2, 8, 8), torch.rand(2, 3, 4, 4)]
+    shifts = style(maps)
+    assert [tuple(shift.shape) for shift in shifts] == [(2, 4, 1, 1), (2, 1, 1, 1)]
+    assert all(not shift.any() for shift in shifts)
+    torch.autograd.backward([sum(shift.sum() for shift in shifts)])
+    gradients = [parameter.grad for parameter in style.shifts.parameters()]
+    assert all(gradient is not None and gradient.any() for gradient in gradients)
+
+
+def test_a_style_does_not_depend_on_the_size_of_the_maps_or_of_their_values() -> None:
+    style = Style((2, 3), (4,))
+    for shift in style.shifts.parameters():
+        nn.init.normal_(shift)
+    maps = [torch.rand(1, 2, 8, 8), torch.rand(1, 3, 4, 4)]
+    larger = [7 * level.repeat(1, 1, 3, 2) for level in maps]
+    torch.testing.assert_close(style(maps), style(larger))

@@ -96,6 +96,17 @@ def test_the_new_channels_of_a_wider_network_learn(tmp_path: Path) -> None:
     assert reading_new[:, 6:].abs().amin() > 0
 
 
+def test_a_style_that_the_model_folder_lacks_changes_nothing_at_first(tmp_path: Path) -> None:
+    trained = build(SMALL["unet"]).eval()
+    shake(trained)
+    styled = build(replace(SMALL["unet"], style=True))
+    warm_start(styled, write_folder(trained, tmp_path), pictures(2, 3, 64, 64))
+    other = pictures(1, 3, 32, 96).flip(3)
+    expected = served(trained, "discriminative").network(other)
+    for key, found in styled.eval()(other).items():
+        torch.testing.assert_close(found, expected[key], rtol=1e-3, atol=1e-3)
+
+
 def test_a_network_of_another_shape_is_refused_by_name(tmp_path: Path) -> None:
     folder = write_folder(build(SMALL["unet"]), tmp_path)
     narrower = build(replace(SMALL["unet"], widths=(4, 6)))

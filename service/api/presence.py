@@ -28,19 +28,20 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     ClientGone
         If the client hung up.
     """
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_hang_up(request))
+    presence = asyncio.timeout(None)  # over when the client is gone
+    watching = asyncio.create_task(_watch(request, presence))
     try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientGone("the client hung up before its answer was there")
+        async with presence:
+            return await work
+    except TimeoutError as error:
+        if presence.expired():
+            raise ClientGone("the client hung up before its answer was there") from error
+        raise
     finally:
-        working.cancel()
         watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
 
 
-async def _hang_up(request: Request) -> None:
+async def _watch(request: Request, presence: asyncio.Timeout) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    presence.reschedule(asyncio.get_running_loop().time())

@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import http.client
+import contextlib
 import io
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +29,7 @@ import tritonclient.grpc.aio
 from PIL import Image
 
 from benchmarks.kills import kill_repeatedly
+from benchmarks.lean_client import LeanClient
 from benchmarks.perf_analyzer import Load, fetch, measure
 from benchmarks.running_gateway import running_gateway
 from service.backends.base import Backend, CallContext
@@ -124,7 +123,7 @@ def compare_with_perf_analyzer(triton: TritonServer, arguments: argparse.Namespa
     print("Median milliseconds of /segment by stage:", *stages, sep="\n")
 
 
-@contextmanager
+@contextlib.contextmanager
 def segmenting(triton: TritonServer, model: str, *, shared_memory: bool) -> Iterator[str]:
     """Run a gateway in front of a server and give the URL to post to."""
     with running_gateway(
@@ -151,29 +150,22 @@ def drive(
 
     What the answers say of their stages is added to `stages`, with the rest as ``outside``.
     """
-    target = urlsplit(url)
     told: dict[str, list[float]] = {} if stages is None else stages
     spent: list[float] = []
     tickets = iter(range(requests))
 
     def client() -> None:
-        connection = http.client.HTTPConnection(target.hostname or "", target.port)
-        for _ in tickets:
-            began = time.perf_counter()
-            connection.request(
-                "POST", f"{target.path}?{target.query}", data, {"Content-Type": "image/png"}
-            )
-            reply = connection.getresponse()
-            reply.read()
-            if reply.status != http.HTTPStatus.OK:
-                raise RuntimeError(f"answered with {reply.status}")
-            took_ms = (time.perf_counter() - began) * 1e3
-            spent.append(took_ms)
-            parts = [part.split(";dur=") for part in reply.headers["Server-Timing"].split(", ")]
-            stages_ms = {name: float(value) for name, value in parts}
-            outside = took_ms - stages_ms["total"]
-            for name, value in {**stages_ms, "outside": outside}.items():
-                told.setdefault(name, []).append(value)
+        with contextlib.closing(LeanClient(url, data, "image/png")) as connection:
+            for _ in tickets:
+                began = time.perf_counter()
+                headers = connection.post()
+                took_ms = (time.perf_counter() - began) * 1e3
+                spent.append(took_ms)
+                parts = [part.split(";dur=") for part in headers["server-timing"].split(", ")]
+                stages_ms = {name: float(value) for name, value in parts}
+                outside = took_ms - stages_ms["total"]
+                for name, value in {**stages_ms, "outside": outside}.items():
+                    told.setdefault(name, []).append(value)
 
     threads = [threading.Thread(target=client) for _ in range(concurrency)]
     began = time.perf_counter()

@@ -30,8 +30,8 @@ TimeoutHeader = Annotated[
 ]
 
 
-async def taken_up(request: Request, _: CallerOf) -> None:
-    """Refuse at once, from a known caller, what would be refused in the end.
+async def taken_up(request: Request, caller: CallerOf) -> None:
+    """Refuse at once, from a known caller, what would be refused in the end; count the rest.
 
     Under overload this is what happens to most requests: it comes before their parameters are
     looked at, which costs more, and before they count against a quota.
@@ -40,6 +40,8 @@ async def taken_up(request: Request, _: CallerOf) -> None:
     ------
     Draining, Overloaded
         If the server is about to end, or full.
+    QuotaExceeded
+        If nothing is left of the caller's quota.
     """
     gateway = await gateway_of(request)
     model = request.query_params.get("model", gateway.settings.default_model)
@@ -47,6 +49,7 @@ async def taken_up(request: Request, _: CallerOf) -> None:
     still_open(gateway)
     if not wants_job(request.headers.get("prefer", "")):
         gateway.segmenter.gate.check_room()
+    await within_quota(request, caller)
 
 
 def wants_job(prefer: str) -> bool:

@@ -17,7 +17,6 @@ from service.api.orders import (
     job_of,
     taken_up,
     wants_job,
-    within_quota,
 )
 from service.api.presence import while_connected
 from service.api.problems import problems
@@ -65,7 +64,7 @@ PreferHeader = Annotated[
     "/segment",
     response_model=SegmentAnswer | list[CocoOut],
     responses={**_ANSWERS, **problems(*_STATUSES)},
-    dependencies=[Depends(taken_up), Depends(within_quota)],
+    dependencies=[Depends(taken_up)],
     openapi_extra={
         "parameters": query_parameters(),
         "requestBody": {

@@ -143,22 +143,6 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
-class Segmentation:
-    """Instances of one image and the label image they came from.
-
-    Parameters
-    ----------
-    labels : (H, W) int32
-        0 background, else `Instance.id`.
-    instances : tuple of Instance
-        In the order of their ids.
-    """
-
-    labels: npt.NDArray[np.int32]
-    instances: tuple[Instance, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Deadline:
     """A moment on the monotonic clock by which the answer must be out."""
 

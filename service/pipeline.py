@@ -23,7 +23,6 @@ from service.domain import (
     ImageLimits,
     Prediction,
     Priority,
-    Segmentation,
     Stage,
     Timings,
 )
@@ -31,6 +30,7 @@ from service.errors import DeadlineExceeded, DiscernError
 from service.imaging.decode import decode_image
 from service.imaging.geometry import fit_batch
 from service.postprocess.extract import ExtractOptions, Labelled, extract, label, rank
+from service.postprocess.segmentation import Segmentation
 from service.postprocess.tiling import Stitcher, Tile, plan_tiles
 from service.telemetry.clock import StageClock
 from service.telemetry.metrics import Metrics
@@ -182,7 +182,7 @@ class Segmenter:
             timings = job.clock.read()
             self._observe_stages(timings, job)
         self._metrics.image_pixels.observe(seen.image.height * seen.image.width)
-        self._metrics.instances.observe(len(result.segmentation.instances))
+        self._metrics.instances.observe(result.segmentation.count)
         return Reply(result, body, timings, kept)
 
     async def model(self, job: Job) -> Model:

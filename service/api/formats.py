@@ -12,7 +12,7 @@ import numpy.typing as npt
 import orjson
 
 from service.api.schemas import Format
-from service.domain import Instance, Prediction, Timings
+from service.domain import Prediction, Timings
 from service.errors import BadParameter, NotAcceptable
 from service.masks.imagej import roi_zip
 from service.masks.label_png import label_png, write_png
@@ -21,6 +21,7 @@ from service.masks.polygon import polygons_of_labels
 from service.masks.rle import to_uncompressed
 from service.pipeline import Render, Reply, Result
 from service.postprocess.quantised import dequantise
+from service.postprocess.segmentation import Segmentation
 
 JSON: Final = "application/json"
 PNG: Final = "image/png"
@@ -104,40 +105,46 @@ def timings_ms(timings: Timings) -> dict[str, float]:
     return {**spent, "total": round(timings.total_s * 1e3, 3)}
 
 
-def write_instances(instances: Iterable[Instance], masks: Iterable[Any]) -> bytes:
+def write_instances(found: Segmentation, masks: Iterable[Any]) -> bytes:
     """Write instances as the JSON answers list them, each with its mask in some form."""
+    rows = zip(
+        found.categories,
+        # All at once: Python's own rounding takes half of the time for a whole instance.
+        np.round(found.scores, 4).tolist(),
+        found.areas_px.tolist(),
+        found.boxes_xywh.tolist(),
+        np.round(found.centroids_xy, 2).tolist(),
+        masks,
+        strict=True,
+    )
     return orjson.dumps(
         [
             {
-                "id": instance.id,
-                "category": {"id": instance.category.id, "name": instance.category.name},
-                "score": round(instance.score, 4),
-                "area": instance.area_px,
-                "bbox": instance.bbox_xywh,
-                "centroid": [round(value, 2) for value in instance.centroid_xy],
+                "id": number,
+                "category": {"id": category.id, "name": category.name},
+                "score": score,
+                "area": area,
+                "bbox": box,
+                "centroid": centroid,
                 "segmentation": mask,
             }
-            for instance, mask in zip(instances, masks, strict=True)
+            for number, (category, score, area, box, centroid, mask) in enumerate(rows, start=1)
         ]
     )
 
 
 def _rle(result: Result) -> bytes:
-    found = result.segmentation.instances
-    return write_instances(found, (instance.rle for instance in found))
+    return write_instances(result.segmentation, result.segmentation.rles)
 
 
 def _rle_uncompressed(result: Result) -> bytes:
-    found = result.segmentation.instances
-    return write_instances(found, (to_uncompressed(instance.rle) for instance in found))
+    return write_instances(result.segmentation, map(to_uncompressed, result.segmentation.rles))
 
 
 def _polygons(result: Result) -> bytes:
     outlines = polygons_of_labels(result.segmentation.labels)
-    return write_instances(
-        result.segmentation.instances,
-        ({"type": "MultiPolygon", "coordinates": outline} for outline in outlines),
-    )
+    masks = ({"type": "MultiPolygon", "coordinates": outline} for outline in outlines)
+    return write_instances(result.segmentation, masks)
 
 
 def _coco(result: Result) -> bytes:

@@ -138,7 +138,7 @@ def _facts(result: Result) -> dict[str, Any]:
         "model": result.model.name,
         "version": result.model.version,
         "image": f"{result.image.width}x{result.image.height}",
-        "instances": len(result.segmentation.instances),
+        "instances": result.segmentation.count,
     }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service import signature
-from service.domain import Instance, Prediction, Segmentation
+from service.domain import Prediction
 from service.errors import BackendFailed, BadParameter
 from service.masks.rle import describe_labels
 from service.postprocess.associative import decode_associative
@@ -27,6 +27,7 @@ from service.postprocess.quantised import dequantise
 from service.postprocess.recurrent import decode_recurrent
 from service.postprocess.regions import first_pixels, rename
 from service.postprocess.scores import foreground_confidence
+from service.postprocess.segmentation import Segmentation
 from service.postprocess.spatial import decode_spatial
 from service.recipe import Recipe
 
@@ -169,7 +170,7 @@ def rank(found: Labelled, recipe: Recipe, options: ExtractOptions) -> Segmentati
     Parameters
     ----------
     found : Labelled
-        Its label image is renumbered in place.
+        Its label image may be renumbered in place.
     recipe : Recipe
         Names the classes.
     options : ExtractOptions
@@ -180,27 +181,14 @@ def rank(found: Labelled, recipe: Recipe, options: ExtractOptions) -> Segmentati
     if (scores[order[1:]] == scores[order[:-1]]).any():
         order = np.lexsort((first_pixels(labels, scores.size), -scores))
     order = order[scores[order] >= options.min_score][: options.max_instances]
-    names = np.zeros(scores.size + 1, np.int32)
-    names[order + 1] = np.arange(1, order.size + 1, dtype=np.int32)
-    rename(labels, names)
+    if order.size < scores.size:  # else all are encoded in vain that nobody asked for
+        names = np.zeros(scores.size + 1, np.int32)
+        names[order + 1] = np.arange(1, order.size + 1, dtype=np.int32)
+        rename(labels, names)
+        found = Labelled(labels, scores[order], found.classes[order])
+        order = np.arange(order.size)
     regions = describe_labels(labels)
-    instances = tuple(
-        # By position: there may be thousands, and names cost a third more.
-        Instance(i, recipe.classes[c], score, area, (x, y, width, height), (mid_x, mid_y), rle)
-        for i, (c, score, area, (x, y, width, height), (mid_x, mid_y), rle) in enumerate(
-            zip(
-                found.classes[order].tolist(),
-                scores[order].tolist(),
-                regions.areas_px.tolist(),
-                regions.boxes_xywh.tolist(),
-                regions.centroids_xy.tolist(),
-                regions.rles,
-                strict=True,
-            ),
-            start=1,
-        )
-    )
-    return Segmentation(labels, instances)
+    return Segmentation(labels, order, regions, found.scores, found.classes, recipe.classes)
 
 
 def _as_the_server_found(

@@ -12,10 +12,11 @@ from service.api.schemas import Format
 from service.backends.base import CallContext
 from service.backends.embedded import EmbeddedBackend
 from service.backends.triton import TritonBackend
-from service.domain import Deadline, ImageLimits, Segmentation
+from service.domain import Deadline, ImageLimits
 from service.errors import BadParameter
 from service.pipeline import Job, Reply, Segmenter
 from service.postprocess.extract import ExtractOptions
+from service.postprocess.segmentation import Segmentation
 from service.telemetry.metrics import Metrics
 from service.workers import Gate, Workers
 from tests.scenes import MODEL, draw_scene, png_of, write_scenes_model

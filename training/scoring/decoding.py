@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from service import signature
-from service.domain import Category, Prediction, Segmentation
+from service.domain import Category, Prediction
 from service.imaging.geometry import fit
 from service.postprocess.extract import extract
+from service.postprocess.segmentation import Segmentation
 from service.recipe import Recipe
 from training.config.experiment import Config
 from training.data.dataset import Dataset, Sample

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.domain import Segmentation
+from service.postprocess.segmentation import Segmentation
 from service.recipe import Recipe
 from training.data.dataset import Dataset, Sample
 from training.data.transforms import consecutive

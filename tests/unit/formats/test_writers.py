@@ -23,16 +23,10 @@ from shapely.geometry import shape
 from service.api.formats import WRITERS
 from service.api.schemas import Format
 from service.backends.base import Model
-from service.domain import (
-    Category,
-    Deadline,
-    DecodedImage,
-    Instance,
-    Prediction,
-    Segmentation,
-)
+from service.domain import Category, Deadline, DecodedImage, Prediction
 from service.masks.rle import describe_labels
 from service.pipeline import Job, Result
+from service.postprocess.segmentation import Segmentation
 from service.recipe import Recipe
 from tests.scenes import draw_scene
 
@@ -46,18 +40,9 @@ RECIPE = Recipe(method="discriminative", embedding_size=3, classes=(DISC,), size
 def _result_of(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.int32]) -> Result:
     height, width = labels.shape
     regions = describe_labels(labels)
-    instances = tuple(
-        Instance(
-            id=number,
-            category=DISC,
-            score=1 - number / 100,
-            area_px=int(regions.areas_px[number - 1]),
-            bbox_xywh=tuple(regions.boxes_xywh[number - 1].tolist()),
-            centroid_xy=tuple(regions.centroids_xy[number - 1].tolist()),
-            rle=rle,
-        )
-        for number, rle in enumerate(regions.rles, start=1)
-    )
+    count = len(regions.rles)
+    scores = 1 - np.arange(1, count + 1) / 100
+    classes = np.zeros(count, np.int64)
     padded = np.zeros((4, height + 3, width + 5), np.float16)
     padded[:3, :height, :width] = image.transpose(2, 0, 1) / 64
     padded[3, :height, :width] = np.where(labels, 3, -3)
@@ -66,7 +51,7 @@ def _result_of(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.int32]) -> R
         model=Model("m", "1", RECIPE),
         image=DecodedImage(image, "png"),
         prediction=Prediction(padded[:3], padded[3:]),
-        segmentation=Segmentation(labels, instances),
+        segmentation=Segmentation(labels, np.arange(count), regions, scores, classes, (DISC,)),
     )
 
 

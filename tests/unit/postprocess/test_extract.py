@@ -66,6 +66,16 @@ def test_instances_describe_the_label_image(seed: int) -> None:
     assert all(0.0 <= score <= 1.0 for score in scores)
 
 
+def test_what_is_asked_for_later_or_twice_is_the_same() -> None:
+    at_once, later = (extract(predicted(scene_of()), RECIPE, (60, 45)) for _ in range(2))
+    labels = at_once.labels.copy()
+    assert later.instances == at_once.instances
+    assert later.count == len(at_once.instances) > 1
+    assert np.array_equal(later.labels, labels)
+    assert np.array_equal(later.labels, labels)
+    assert later.instances == at_once.instances
+
+
 def test_equal_scores_are_ordered_by_first_pixel() -> None:
     labels = np.zeros((9, 9), np.int32)
     labels[1:3, 6:9] = 1

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 HIDDEN = 128
 
@@ -41,7 +42,9 @@ class Style(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Give a shift (N, channels, 1, 1) for each level, from maps (N, channels, h, w)."""
-        means = torch.cat([level.mean((2, 3), keepdim=True) for level in maps], dim=1).float()
+        # As pooling: ONNX Runtime then leaves the maps in the layout that its convolutions use.
+        pooled = [functional.adaptive_avg_pool2d(level, 1) for level in maps]
+        means = torch.cat(pooled, dim=1).float()
         size = means.square().mean(1, keepdim=True).sqrt()
         hidden = torch.relu(self.squeeze(means / (size + 1e-6)))
         return [shift(hidden) for shift in self.shifts]

@@ -11,10 +11,14 @@ import numpy.typing as npt
 
 from training.metrics.dice import count_difference, foreground_dice, symmetric_best_dice
 from training.metrics.matching import Matching, match, overlap, pooled
+from training.metrics.outline import outline_offset
 from training.metrics.pieces import cut_and_kept
 
 THRESHOLDS: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9)
 """IoU thresholds of the report."""
+
+ALIKE_PX = 0.5
+"""Up to this offset an image counts as drawn the way the network draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class ImageScore:
         Predicted minus true count.
     cut, kept : int
         True instances in several pieces, and those of them that kept one id.
+    outline_px : float
+        How far outside the drawn outlines the found ones lie (`training.metrics.outline`).
     scores : tuple of float
         Of the predicted instances.
     right : tuple of bool
@@ -49,6 +55,7 @@ class ImageScore:
     dic: int
     cut: int
     kept: int
+    outline_px: float
     scores: tuple[float, ...]
     right: tuple[bool, ...]
 
@@ -115,6 +122,16 @@ class Score:
         gaps = np.bincount(tenth, scores - right, minlength=10)
         return float(np.abs(gaps).sum() / max(scores.size, 1))
 
+    @property
+    def outline_px(self) -> float:
+        """Mean over images of how far found outlines lie from drawn ones, to either side."""
+        return float(np.mean([abs(image.outline_px) for image in self.images]))
+
+    def drawn_alike(self) -> Score | None:
+        """Keep the images whose outlines lie within `ALIKE_PX`; None where there is none."""
+        alike = tuple(image for image in self.images if abs(image.outline_px) <= ALIKE_PX)
+        return Score(alike) if alike else None
+
     def of(self, names: Sequence[str]) -> Score:
         """Keep the images of these names."""
         wanted = set(names)
@@ -122,6 +139,7 @@ class Score:
 
     def summary(self) -> dict[str, Any]:
         """Give every figure by name, for JSON."""
+        alike = self.drawn_alike()
         return {
             "images": len(self.images),
             "ap": {str(threshold): self.ap(threshold) for threshold in THRESHOLDS},
@@ -135,6 +153,11 @@ class Score:
             "cut": sum(image.cut for image in self.images),
             "kept": sum(image.kept for image in self.images),
             "calibration_error": self.calibration_error,
+            "outline_px": self.outline_px,
+            "drawn_alike": {
+                "images": len(alike.images) if alike else 0,
+                "ap": {str(t): alike.ap(t) for t in THRESHOLDS} if alike else {},
+            },
         }
 
 
@@ -171,6 +194,7 @@ def score_labels(
         dic=count_difference(pair),
         cut=cut,
         kept=kept,
+        outline_px=outline_offset(pair),
         scores=tuple(by_id[pair.pred_ids - 1].tolist()),
         right=tuple(bool(best >= THRESHOLDS[0]) for best in pair.iou.max(axis=0, initial=0.0)),
     )

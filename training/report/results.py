@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.metrics.score import ALIKE_PX
 from training.report import method_table
 from training.report.network_table import table
 from training.report.published import PUBLISHED, REFERENCE, Published
@@ -15,7 +16,7 @@ Record = Mapping[str, Any]
 
 COLUMNS = (
     "AP@0.5", "AP@0.7", "AP@0.9", "mean AP", "pooled AP@0.5", "pooled F1@0.5", "PQ", "SBD", "FBD",
-    "count error", "COCO AP", "score error", "cut, kept whole",
+    "count error", "COCO AP", "score error", "outline, px", "cut, kept whole",
 )  # fmt: skip
 
 SHOWN = ("0.5", "0.7", "0.9")
@@ -102,9 +103,20 @@ def _section(title: str, rows: Sequence[Record]) -> str:
             if best.name == REFERENCE
             for row in rows
         ),
+        *(f"- {_alike(row)}" for row in rows if row.get("drawn_alike", {}).get("ap")),
         *(f"- {row['model']}: `{row['command']}`" for row in rows),
     ]
     return "\n".join(lines)
+
+
+def _alike(row: Record) -> str:
+    """Say what is reached where outlines are drawn as the network draws them."""
+    alike = row["drawn_alike"]
+    ap = ", ".join(f"{alike['ap'][threshold]:.3f} at {threshold}" for threshold in SHOWN)
+    return (
+        f"{row['model']}: in {alike['images']} of the {row['images']} images the outlines lie "
+        f"within {ALIKE_PX} px of the drawn ones on the whole; AP there: {ap}."
+    )
 
 
 def _table(names: Sequence[str]) -> list[str]:
@@ -122,6 +134,7 @@ def _figures(row: Record) -> list[str]:
         f"{row['abs_dic']:.2f}",
         f"{row['coco']['ap']:.3f}" if "coco" in row else "",
         f"{row['calibration_error']:.3f}" if "calibration_error" in row else "",
+        f"{row['outline_px']:.2f}" if "outline_px" in row else "",
         pieces,
     ]
 

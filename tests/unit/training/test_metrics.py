@@ -17,6 +17,7 @@ from training.metrics.dice import (
     symmetric_best_dice,
 )
 from training.metrics.matching import Matching, match, overlap, pooled
+from training.metrics.outline import outline_offset
 from training.metrics.pieces import cut_and_kept
 from training.metrics.score import Score, score_labels
 
@@ -200,3 +201,35 @@ def test_a_prediction_mostly_on_ignored_pixels_counts_for_nobody() -> None:
     half = np.array([[1, 1, 2, 2, 2, 2, 0, 0]], np.int32)
     assert score_labels("mostly", true, mostly).matchings[0.5] == Matching(1, 0, 0, 1.0)
     assert score_labels("half", true, half).matchings[0.5] == Matching(1, 1, 0, 1.0)
+
+
+def discs(*radii: float) -> Labels:
+    """Draw discs side by side, one per radius."""
+    y, x = np.mgrid[:64, : 64 * len(radii)]
+    image = np.zeros(x.shape, np.int32)
+    for i, radius in enumerate(radii):
+        image[(y - 32) ** 2 + (x - 64 * i - 32) ** 2 <= radius**2] = i + 1
+    return image
+
+
+@pytest.mark.parametrize("by", [-1.5, 0.0, 0.5, 2.0])
+def test_the_outline_offset_is_how_much_larger_the_radii_are(by: float) -> None:
+    true, pred = discs(20, 12, 15), discs(20 + by, 12 + by, 15 + by)
+    assert outline_offset(overlap(true, pred)) == pytest.approx(by, abs=0.15)
+    assert outline_offset(overlap(pred, true)) == -outline_offset(overlap(true, pred))
+
+
+def test_what_matches_nothing_has_no_outline_to_compare() -> None:
+    assert outline_offset(overlap(discs(20, 12), discs(20, 3))) == 0.0
+    assert outline_offset(overlap(discs(20), np.zeros((64, 64), np.int32))) == 0.0
+
+
+def test_images_drawn_in_another_way_are_left_out_of_those_drawn_alike() -> None:
+    alike = score_labels("a", discs(20), discs(20))
+    otherwise = score_labels("b", discs(20), discs(17))
+    both = Score((alike, otherwise))
+    assert both.outline_px == pytest.approx(1.5, abs=0.1)
+    assert both.drawn_alike() == Score((alike,))
+    assert both.summary()["drawn_alike"]["ap"]["0.9"] == 1.0
+    assert Score((otherwise,)).drawn_alike() is None
+    assert Score((otherwise,)).summary()["drawn_alike"] == {"images": 0, "ap": {}}

@@ -171,18 +171,19 @@ class Segmenter:
         DiscernError
             Any of `service.errors` but `ArtefactError`.
         """
+        found: Result | None = None
         try:
             async with self.gate.admitted(job.deadline):
                 seen = source if isinstance(source, Seen) else await self._look(source, job)
                 view = seen.prediction or await self._see_by_tiles(seen, job)
                 result, body = await self._run(job, "postprocess", _answer, seen, view, job, render)
+                found = result
                 keep = job.keep and seen.prediction is not None
                 kept = await self._run(job, "encode", seen.copy) if keep else None
         finally:
             timings = job.clock.read()
-            self._observe_stages(timings, job)
-        self._metrics.image_pixels.observe(seen.image.height * seen.image.width)
-        self._metrics.instances.observe(result.segmentation.count)
+            # The answer is on its way before the loop turns to this.
+            asyncio.get_running_loop().call_soon(self._observe, timings, job, found)
         return Reply(result, body, timings, kept)
 
     async def model(self, job: Job) -> Model:
@@ -293,11 +294,14 @@ class Segmenter:
         metrics.backend_bytes.labels("out").inc(outputs.bytes_out)
         return outputs
 
-    def _observe_stages(self, timings: Timings, job: Job) -> None:
+    def _observe(self, timings: Timings, job: Job, found: Result | None) -> None:
         trace = exemplar(job.headers)
         for stage, seconds in timings.stages_s.items():
             if seconds:
                 self._metrics.stage_duration.labels(stage).observe(seconds, trace)
+        if found is not None:
+            self._metrics.image_pixels.observe(found.image.height * found.image.width)
+            self._metrics.instances.observe(found.segmentation.count)
 
 
 def _answer(

@@ -20,7 +20,7 @@ from service.api.formats import WRITERS, write_answer
 from service.api.intake import ZIP, Intake, content_type
 from service.api.orders import job_of, still_open, within_quota
 from service.api.problems import MEDIA_TYPE, document, problems
-from service.api.schemas import Format, JobOut, SegmentQuery
+from service.api.schemas import Format, JobOut, SegmentHeaders, SegmentQuery
 from service.api.state import GatewayOf, intake_of, jobs_of
 from service.domain import Deadline, Priority
 from service.errors import BadParameter, JobHasNoResult
@@ -42,7 +42,7 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="The same key and content again give the job of before, and no second one.",
+        description=SegmentHeaders.model_fields["idempotency_key"].description,
     ),
 ]
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from fastapi import Header, Request
 
-from service.api.auth import CallerOf
+from service.api.auth import CallerOf, identify
 from service.api.quotas import Quotas
-from service.api.schemas import SegmentQuery
+from service.api.schemas import SegmentHeaders, SegmentQuery
 from service.api.state import gateway_of
 from service.domain import Deadline, Priority
 from service.errors import BadParameter, Draining
@@ -24,26 +24,28 @@ TimeoutHeader = Annotated[
         gt=0,
         le=86_400,
         allow_inf_nan=False,
-        description="Longest time the answer may take, in seconds; the shorter of this and "
-        "`timeout_ms` holds.",
+        description=SegmentHeaders.model_fields["timeout_s"].description,
     ),
 ]
 
 
-async def taken_up(request: Request, caller: CallerOf) -> None:
-    """Refuse at once, from a known caller, what would be refused in the end; count the rest.
+async def taken_up(request: Request) -> None:
+    """Refuse at once, to a known caller, what would be refused in the end; count the rest.
 
     Under overload this is what happens to most requests: it comes before their parameters are
     looked at, which costs more, and before they count against a quota.
 
     Raises
     ------
+    Unauthenticated
+        If nobody is known who asks.
     Draining, Overloaded
         If the server is about to end, or full.
     QuotaExceeded
         If nothing is left of the caller's quota.
     """
-    gateway = await gateway_of(request)
+    caller = identify(request)
+    gateway = gateway_of(request)
     model = request.query_params.get("model", gateway.settings.default_model)
     request.state.log["model"] = model if model in gateway.lifecycle.model_names else "unknown"
     still_open(gateway)

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from service.api.formats import JSON, WRITERS, Writer, choose_format, timings_ms, write_answer
 from service.api.intake import FIELD, MEDIA_TYPES
-from service.api.jobs import IdempotencyKey, submit_job
-from service.api.orders import (
-    TimeoutHeader,
-    deadline_of,
-    job_of,
-    taken_up,
-    wants_job,
-)
+from service.api.jobs import submit_job
+from service.api.orders import deadline_of, job_of, taken_up, wants_job
+from service.api.parameters import described, read_headers, read_query
 from service.api.presence import while_connected
 from service.api.problems import problems
-from service.api.query import QueryOf, query_parameters
 from service.api.schemas import CocoOut, JobOut, SegmentAnswer, SegmentQuery
-from service.api.state import GatewayOf, client_of, intake_of
+from service.api.state import client_of, gateway_of, intake_of
 from service.domain import Deadline
 from service.errors import BadParameter, DeadlineExceeded
 from service.gateway import Gateway
@@ -55,18 +49,13 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 EMBEDDING_ID = "Embedding-Id"
 
-PreferHeader = Annotated[
-    str, Header(alias="Prefer", description="`respond-async`: answer at once, work later.")
-]
-
 
 @router.post(
     "/segment",
     response_model=SegmentAnswer | list[CocoOut],
     responses={**_ANSWERS, **problems(*_STATUSES)},
-    dependencies=[Depends(taken_up)],
     openapi_extra={
-        "parameters": query_parameters(),
+        "parameters": described(),
         "requestBody": {
             "required": True,
             "content": {
@@ -77,14 +66,7 @@ PreferHeader = Annotated[
         },
     },
 )
-async def segment(
-    request: Request,
-    query: QueryOf,
-    gateway: GatewayOf,
-    timeout_s: TimeoutHeader = None,
-    prefer: PreferHeader = "",
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
+async def segment(request: Request) -> Response:
     """Find the objects of an image.
 
     Send the image as `multipart/form-data` (field `image`), as a raw body, or as JSON
@@ -92,22 +74,25 @@ async def segment(
     network saw; `embedding=` that id clusters it again, with other settings and without a body.
     With `Prefer: respond-async` it becomes a job, as `POST /jobs` makes one.
     """
-    if wants_job(prefer):
-        job = await submit_job(request, query, gateway, client_of(request), idempotency_key)
+    await taken_up(request)
+    query, headers, gateway = read_query(request), read_headers(request), gateway_of(request)
+    if wants_job(headers.prefer):
+        key = headers.idempotency_key
+        job = await submit_job(request, query, gateway, client_of(request), key)
         request.state.headers["Preference-Applied"] = "respond-async"
         return JSONResponse(job.model_dump(mode="json"), status_code=202)
     writer = WRITERS[choose_format(query.format, request.headers.get("accept", ""))]
-    deadline = deadline_of(query, timeout_s, gateway)
+    deadline = deadline_of(query, headers.timeout_s, gateway)
     reply = await _segment(request, query, gateway, deadline, writer)
     request.state.log |= _facts(reply.result)
     spent = timings_ms(reply.timings)
-    headers = {"Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in spent.items())}
+    told = {"Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in spent.items())}
     embedding = query.embedding
     if reply.kept is not None:
         embedding = gateway.embeddings.put(client_of(request), reply.kept)
     if embedding:
-        headers[EMBEDDING_ID] = embedding
-    return Response(write_answer(reply, writer), media_type=writer.media_type, headers=headers)
+        told[EMBEDDING_ID] = embedding
+    return Response(write_answer(reply, writer), media_type=writer.media_type, headers=told)
 
 
 async def _segment(

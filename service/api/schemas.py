@@ -110,6 +110,30 @@ class SegmentQuery(BaseModel):
     )
 
 
+class SegmentHeaders(BaseModel):
+    """Headers of ``POST /segment`` that say what is wanted; all optional."""
+
+    model_config = ConfigDict(frozen=True)
+
+    timeout_s: float | None = Field(
+        None,
+        alias="X-Request-Timeout",
+        gt=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Longest time the answer may take, in seconds; the shorter of this and "
+        "`timeout_ms` holds.",
+    )
+    prefer: str = Field(
+        "", alias="Prefer", description="`respond-async`: answer at once, work later."
+    )
+    idempotency_key: str | None = Field(
+        None,
+        alias="Idempotency-Key",
+        description="The same key and content again give the job of before, and no second one.",
+    )
+
+
 class ModelRef(BaseModel):
     """Which model answered."""
 

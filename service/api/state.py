@@ -12,8 +12,8 @@ from service.gateway import Gateway
 from service.jobs.runner import JobRunner
 
 
-async def gateway_of(request: Request) -> Gateway:
-    """Return the gateway that a request came to; a coroutine for the reason told in `auth`."""
+def gateway_of(request: Request) -> Gateway:
+    """Return the gateway that a request came to."""
     gateway = request.app.state.gateway
     if not isinstance(gateway, Gateway):
         raise TypeError
@@ -41,4 +41,9 @@ def jobs_of(request: Request) -> JobRunner:
     return jobs
 
 
-GatewayOf = Annotated[Gateway, Depends(gateway_of)]
+async def _gateway_of(request: Request) -> Gateway:
+    """Do the same as a coroutine, for the reason told in `auth`."""
+    return gateway_of(request)
+
+
+GatewayOf = Annotated[Gateway, Depends(_gateway_of)]

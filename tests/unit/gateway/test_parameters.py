@@ -1,0 +1,62 @@
+"""The parameters of ``/segment`` are described, read and refused as FastAPI would."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import pytest
+from fastapi import FastAPI, Header, Query, Request
+from fastapi.exceptions import RequestValidationError
+
+from service.api.parameters import described, read_headers, read_query
+from service.api.schemas import SegmentHeaders, SegmentQuery
+
+
+async def fastapis(
+    query: Annotated[SegmentQuery, Query()], headers: Annotated[SegmentHeaders, Header()]
+) -> None:
+    """Take the parameters as FastAPI reads them."""
+
+
+def asking(query: str = "", **headers: str) -> Request:
+    raw = [
+        (name.replace("_", "-").lower().encode(), value.encode()) for name, value in headers.items()
+    ]
+    return Request({"type": "http", "query_string": query.encode(), "headers": raw})
+
+
+def test_the_parameters_are_described_as_fastapi_describes_them() -> None:
+    app = FastAPI()
+    app.post("/")(fastapis)
+    expected: list[dict[str, Any]] = app.openapi()["paths"]["/"]["post"]["parameters"]
+    assert described() == expected
+
+
+def test_what_is_asked_for_is_read_and_the_rest_is_as_it_stands() -> None:
+    query = read_query(asking("model=nuclei&min_area=7&min_area=8&keep=true"))
+    assert query == SegmentQuery(model="nuclei", min_area=8, keep=True)
+
+
+@pytest.mark.parametrize(
+    ("query", "name"), [("min_area=-1", "min_area"), ("bandwidth=", "bandwidth"), ("x=1", "x")]
+)
+def test_what_is_wrong_is_named(query: str, name: str) -> None:
+    with pytest.raises(RequestValidationError) as caught:
+        read_query(asking(query))
+    assert [error["loc"] for error in caught.value.errors()] == [("query", name)]
+
+
+def test_headers_are_read_whatever_their_case() -> None:
+    headers = read_headers(asking(X_REQUEST_TIMEOUT="2.5", prefer="respond-async", Accept="x/y"))
+    assert (headers.timeout_s, headers.prefer, headers.idempotency_key) == (
+        2.5,
+        "respond-async",
+        None,
+    )
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "soon", "", "86401"])
+def test_a_timeout_that_is_none_is_named(value: str) -> None:
+    with pytest.raises(RequestValidationError) as caught:
+        read_headers(asking(X_REQUEST_TIMEOUT=value))
+    assert [error["loc"] for error in caught.value.errors()] == [("header", "X-Request-Timeout")]

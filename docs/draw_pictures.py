@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs/images"
 EXAMPLES = ROOT / "service/web/examples"
 SHOWN = {"nuclei": "nuclei-dense.jpg", "sticks": "sticks.png"}
-"""An example for each model; every other model of the repository is shown on the nuclei."""
+"""The models whose panels the pages show, and an example for each."""
 
 SHOTS = {
     "page-light": (1360, 980, "light"),
@@ -38,10 +38,9 @@ def main() -> int:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with LiveGateway() as gateway:
         with Client(gateway.address) as client:
-            for model in client.models():
-                example = EXAMPLES / SHOWN.get(model["name"], SHOWN["nuclei"])
-                panels = client.render(example, "panels_png", model=model["name"])
-                (IMAGES / f"panels-{model['name']}.png").write_bytes(panels)
+            for model, example in SHOWN.items():
+                panels = client.render(EXAMPLES / example, "panels_png", model=model)
+                (IMAGES / f"panels-{model}.png").write_bytes(panels)
         with _browser() as browser:
             for name, (width, height, scheme) in SHOTS.items():
                 _photograph(browser, gateway.address, IMAGES / f"{name}.png", width, height, scheme)

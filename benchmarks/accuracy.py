@@ -57,7 +57,10 @@ def _compare(url: str, data: Path, labels: str, name: str) -> Overlap:
     found = np.zeros((answer["image"]["height"], answer["image"]["width"]), np.int32)
     for instance in answer["instances"]:
         found[decode(instance["segmentation"])] = instance["id"]
-    truth = cv2.imread(str(data / labels / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+    path = data / labels / f"{name}.png"
+    truth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if truth is None:
+        raise SystemExit(f"{path}: no image can be read there")
     return overlap(truth.astype(np.int32), found)
 
 

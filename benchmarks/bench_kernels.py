@@ -172,7 +172,7 @@ def reads(turns: int, cases: Sequence[tuple[int, int, int, float, str]]) -> str:
         wide = data.embedding.astype(np.float32)
         found = run_cluster(data)
         rounds = max(3, turns * 512 * 512 * 8 // (side * side * size))
-        read, ours = quickest([wide.sum, lambda data=data: run_cluster(data)], rounds)
+        read, ours = quickest([wide.sum, partial(run_cluster, data)], rounds)
         rows.append(
             [
                 f"{side}", f"{size}", f"{count}", f"{noise}", dtype, f"{read:.2f}", f"{ours:.2f}",
@@ -195,6 +195,12 @@ OTHERS: dict[str, Callable[[Map], npt.NDArray[np.int32]]] = {
 }
 
 
+def _keep(
+    kept: list[npt.NDArray[np.int32]], call: Callable[[Map], npt.NDArray[np.int32]], data: Map
+) -> None:
+    kept.append(call(data))
+
+
 def contenders(side: int, turns: int, names: Sequence[str]) -> str:
     """Compare clustering with what others use."""
     data = draw_map(side, 8, 30, 0.15)
@@ -203,8 +209,7 @@ def contenders(side: int, turns: int, names: Sequence[str]) -> str:
     rows = [["ours", f"{ours:.2f}", "1", f"{agreement(data, reference):.5f}", "1"]]
     for name in names:
         found: list[npt.NDArray[np.int32]] = []
-        call = OTHERS[name]
-        [spent] = quickest([lambda call=call, found=found: found.append(call(data))], 1)
+        [spent] = quickest([partial(_keep, found, OTHERS[name], data)], 1)
         same = adjusted_rand_score(reference[data.foreground], found[0][data.foreground])
         rows.append(
             [name, f"{spent:,.0f}", f"**{spent / ours:,.0f}**", f"{agreement(data, found[0]):.5f}",
@@ -241,12 +246,10 @@ def encoding(cases: Sequence[tuple[int, int, int]], turns: int) -> str:
     rows = []
     for height, width, count in cases:
         labels = draw_labels(height, width, count)
-        [theirs] = quickest([lambda labels=labels: per_mask(labels)], 1)
+        [theirs] = quickest([partial(per_mask, labels)], 1)
         read, ours, outlines = quickest(
-            [labels.sum, lambda labels=labels: encode_labels(labels),
-             lambda labels=labels: polygons_of_labels(labels)],
-            turns,
-        )  # fmt: skip
+            [labels.sum, partial(encode_labels, labels), partial(polygons_of_labels, labels)], turns
+        )
         rows.append(
             [f"{height} x {width}", f"{labels.max()}", f"{theirs:.0f}", f"{ours:.2f}",
              f"**{theirs / ours:,.0f}**", f"{ours / read:.1f}", f"{outlines:.1f}"]

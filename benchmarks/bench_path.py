@@ -79,7 +79,7 @@ def stages(height: int, width: int, count: int) -> dict[str, Callable[[], Any]]:
     cluster = partial(decode_discriminative, embedding, mask, bandwidth=1.5, min_pixels=10)
     decoded = cluster()
     found = find(prediction, RECIPE, shape)
-    instances = extract(prediction, RECIPE, shape).instances
+    segmentation = extract(prediction, RECIPE, shape)
     return {
         "decode PNG": partial(decode_image, in_file(pixels, "PNG"), ImageLimits()),
         "decode JPEG": partial(decode_image, in_file(pixels, "JPEG"), ImageLimits()),
@@ -92,7 +92,7 @@ def stages(height: int, width: int, count: int) -> dict[str, Callable[[], Any]]:
         "rank, encode": lambda: rank(
             type(found)(found.labels.copy(), found.scores, found.classes), RECIPE, DEFAULT_OPTIONS
         ),
-        "JSON": partial(write_instances, instances, [instance.rle for instance in instances]),
+        "JSON": partial(write_instances, segmentation, segmentation.rles),
     }
 
 

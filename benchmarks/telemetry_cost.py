@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 from fastapi import FastAPI
@@ -113,7 +113,8 @@ def _log_to(path: Path) -> None:
 
 def _without_telemetry(app: FastAPI) -> FastAPI:
     app.user_middleware = [
-        Middleware(Unobserved) if entry.cls is Observe else entry for entry in app.user_middleware
+        Middleware(Unobserved) if cast("object", entry.cls) is Observe else entry
+        for entry in app.user_middleware
     ]
     app.state.gateway.segmenter._metrics = Silent()
     return app

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
 
 from training.commands import record
@@ -36,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     for row in table(found, options.records):
         console.print(row, markup=False)
     if options.record is not None:
-        found["command"] = shlex.join(["python", "-m", "training", *sys.argv[1:]])
+        found["command"] = record.command_line()
         record.write(options.record / f"{config.name}-speed.json", found)
 
 

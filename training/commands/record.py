@@ -21,9 +21,20 @@ def describe(options: argparse.Namespace, model: str, facts: Mapping[str, Any]) 
     return {
         "model": model,
         "title": title_of(options),
-        "command": shlex.join(["python", "-m", "training", *sys.argv[1:]]),
+        "command": command_line(),
         **facts,
     }
+
+
+def command_line() -> str:
+    """Give the command that runs, with DIR for the folder of data, which one machine has there."""
+    words = ["python", "-m", "training", *sys.argv[1:]]
+    for at, word in enumerate(words):
+        if word == "--data" and at + 1 < len(words):
+            words[at + 1] = "DIR"
+        elif word.startswith("--data="):
+            words[at] = "--data=DIR"
+    return shlex.join(words)
 
 
 def write(path: Path, record: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from service.backends.model_config import model_from_config, parse_config
 from training.cli import main
+from training.commands import record
 from training.data.synthetic import NucleiDataset
 from training.loop import checkpoint
 
@@ -252,3 +253,14 @@ def test_drawn_data_trains_as_well(place: Path) -> None:
     assert run(place, drawn + "--set data.kind=sticks") == 0
     assert run(place, drawn + "--set data.kind=nuclei --set name=other") == 0
     assert checkpoint.load(place / "r2/other/best.pt").step >= 1
+
+
+@pytest.mark.parametrize(
+    ("given", "recorded"),
+    [(["--data", "/home/me/cells"], "--data DIR"), (["--data=/home/me/cells"], "--data=DIR")],
+)
+def test_a_recorded_command_does_not_tell_where_the_data_lies(
+    given: list[str], recorded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["training", "evaluate", "mine", *given, "--threads", "1"])
+    assert record.command_line() == f"python -m training evaluate mine {recorded} --threads 1"

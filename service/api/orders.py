@@ -9,7 +9,7 @@ from fastapi import Header, Request
 
 from service.api.auth import CallerOf, identify
 from service.api.quotas import Quotas
-from service.api.schemas import SegmentHeaders, SegmentQuery
+from service.api.schemas import MAX_TIMEOUT_S, SegmentHeaders, SegmentQuery
 from service.api.state import gateway_of
 from service.domain import Deadline, Priority
 from service.errors import BadParameter, Draining
@@ -22,7 +22,7 @@ TimeoutHeader = Annotated[
     Header(
         alias="X-Request-Timeout",
         gt=0,
-        le=86_400,
+        le=MAX_TIMEOUT_S,
         allow_inf_nan=False,
         description=SegmentHeaders.model_fields["timeout_s"].description,
     ),

@@ -17,6 +17,7 @@ MIN_PROBABILITY = 0.001
 MAX_PROBABILITY = 0.999
 MAX_AREA_PX = 2**31 - 1
 MIN_TILE_PX, MAX_TILE_PX = 128, 4096
+MAX_TIMEOUT_S = 86_400
 MAX_INSTANCES = 65_535  # what a 16-bit label image can tell apart
 
 
@@ -119,7 +120,7 @@ class SegmentHeaders(BaseModel):
         None,
         alias="X-Request-Timeout",
         gt=0,
-        le=86_400,
+        le=MAX_TIMEOUT_S,
         allow_inf_nan=False,
         description="Longest time the answer may take, in seconds; the shorter of this and "
         "`timeout_ms` holds.",

@@ -25,7 +25,7 @@ from service.postprocess.foreground import foreground_masks
 from service.postprocess.metric_learning import decode_metric_learning
 from service.postprocess.quantised import dequantise
 from service.postprocess.recurrent import decode_recurrent
-from service.postprocess.regions import first_pixels, rename
+from service.postprocess.regions import first_pixels, names_in, rename
 from service.postprocess.scores import foreground_confidence
 from service.postprocess.segmentation import Segmentation
 from service.postprocess.spatial import decode_spatial
@@ -182,9 +182,7 @@ def rank(found: Labelled, recipe: Recipe, options: ExtractOptions) -> Segmentati
         order = np.lexsort((first_pixels(labels, scores.size), -scores))
     order = order[scores[order] >= options.min_score][: options.max_instances]
     if order.size < scores.size:  # else all are encoded in vain that nobody asked for
-        names = np.zeros(scores.size + 1, np.int32)
-        names[order + 1] = np.arange(1, order.size + 1, dtype=np.int32)
-        rename(labels, names)
+        rename(labels, names_in(order, scores.size))
         found = Labelled(labels, scores[order], found.classes[order])
         order = np.arange(order.size)
     regions = describe_labels(labels)
@@ -212,9 +210,7 @@ def _as_the_server_found(
     if options.class_ids is not None:
         ids = np.array([category.id for category in recipe.classes])
         keep &= np.isin(ids[classes], list(options.class_ids))
-    names = np.zeros(scores.size + 1, np.int32)
-    names[1:][keep] = np.arange(1, np.count_nonzero(keep) + 1, dtype=np.int32)
-    rename(labels, names)
+    rename(labels, names_in(np.flatnonzero(keep), scores.size))
     return Labelled(labels, scores[keep].astype(np.float64), classes[keep])
 
 

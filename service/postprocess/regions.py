@@ -107,6 +107,13 @@ def _root(parent: Int32, part: int) -> int:
     return part
 
 
+def names_in(order: npt.NDArray[np.intp], count: int) -> Int32:
+    """Return the new names of labels 0..count: 1 + `order` become 1, 2, .., the rest become 0."""
+    names = np.zeros(count + 1, np.int32)
+    names[order + 1] = np.arange(1, order.size + 1, dtype=np.int32)
+    return names
+
+
 @kernel
 def rename(labels: Int32, names: Int32) -> None:
     """Replace each label by its entry in `names`, in place."""

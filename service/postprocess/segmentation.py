@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from service.domain import Category, Instance
 from service.masks.rle import Regions
-from service.postprocess.regions import rename
+from service.postprocess.regions import names_in, rename
 
 
 class Segmentation:
@@ -54,8 +54,7 @@ class Segmentation:
         categories: Sequence[Category],
     ) -> None:
         self._labels = labels
-        self._names = np.zeros(scores.size + 1, np.int32)
-        self._names[order + 1] = np.arange(1, order.size + 1, dtype=np.int32)
+        self._names = names_in(order, scores.size)
         self._renamed = False
         self.scores = scores[order]
         self.areas_px = regions.areas_px[order]

@@ -17,7 +17,7 @@ from service.backends.base import CallContext, Model, Outputs
 from service.backends.shared_memory import FOLDER
 from service.backends.tensors import check_outputs
 from service.backends.triton_calls import Call, Tensors, call_by_memory, call_by_wire
-from service.backends.triton_errors import translate
+from service.backends.triton_errors import is_not_ready, translate
 from service.backends.triton_memory import Lease, SharedMemory
 from service.backends.triton_models import Catalogue
 from service.backends.triton_servers import PROBE_TIMEOUT_S, Server, Servers
@@ -122,7 +122,7 @@ class TritonBackend:
         except BaseException as error:  # a cancelled call gives its memory back too
             if self._memory and lease:
                 self._memory.finish(lease)
-            if isinstance(error, ModelNotFound):
+            if isinstance(error, ModelNotFound) or is_not_ready(error.__cause__):
                 self._catalogue.forget()
             raise
         if self._memory and lease:

@@ -41,6 +41,13 @@ _QUEUE_FULL: Final = "Exceeds maximum queue size"
 _QUEUE_TIMEOUT: Final = "Request timeout expired"
 _UNKNOWN_REGION: Final = "Unable to find shared memory region"
 _TOO_LARGE: Final = "larger than max"
+_NOT_READY: Final = "is not at ready state"
+
+_FOR_NOW: Final[Mapping[str, str]] = {
+    _QUEUE_FULL: "the inference server's queue is full",
+    _NOT_READY: "the inference server is loading that model, or has unloaded it",
+}
+"""What makes a server unavailable although it is there, in its words and in ours."""
 
 
 def translate(error: Any, deadline: Deadline) -> DiscernError:
@@ -63,8 +70,9 @@ def translate(error: Any, deadline: Deadline) -> DiscernError:
         return DeadlineExceeded(
             f"the network did not answer within {deadline.allowed_s:g} s", stage="inference"
         )
-    if _QUEUE_FULL in details:
-        return BackendUnavailable("the inference server's queue is full")
+    for_now = next((meaning for words, meaning in _FOR_NOW.items() if words in details), None)
+    if for_now is not None:
+        return BackendUnavailable(for_now)
     if _TOO_LARGE in details:
         return BackendFailed("the tensors are larger than the inference server takes")
     if kind is ModelNotFound:
@@ -78,6 +86,11 @@ def is_refusal(error: Any) -> bool:
     """Return whether the server took the request and refused it unrun, for want of room or time."""
     details = error.details() or ""
     return _QUEUE_FULL in details or _QUEUE_TIMEOUT in details
+
+
+def is_not_ready(error: Any) -> bool:
+    """Return whether the server is loading the model or has unloaded it: it may soon be unknown."""
+    return isinstance(error, grpc.aio.AioRpcError) and _NOT_READY in (error.details() or "")
 
 
 def is_settled(error: Any) -> bool:

@@ -95,11 +95,13 @@ async def test_what_somebody_waits_for_overtakes_what_nobody_does(
         await backend.infer(lever(units), model, context(priority))
         done.append(name)
 
-    calls = [asyncio.create_task(call("running", 10, Priority.BACKGROUND))]
+    calls = [asyncio.create_task(call("running", 20, Priority.BACKGROUND))]
     await asyncio.sleep(0.2)
     calls += [asyncio.create_task(call("job", 1, Priority.BACKGROUND)) for _ in range(2)]
     await pending(server, "first", 2)
     calls.append(asyncio.create_task(call("interactive", 1, Priority.INTERACTIVE)))
+    await pending(server, "first", 3)
+    assert not done
     await asyncio.gather(*calls)
     assert done == ["running", "interactive", "job", "job"]
 

@@ -37,7 +37,10 @@ async def test_calls_are_spread_evenly_over_all_addresses(
     backend = open_triton(*form.format(*(twin.address for twin in twins)).split())
     await backend.start()
     model = await backend.model("plain")
-    await backend.infer(lever(0), model, context())
+    fresh = [successes(twin) for twin in twins]
+    async with asyncio.timeout(20.0):  # until the channel has reached both
+        while any(successes(t) == s for t, s in zip(twins, fresh, strict=True)):
+            await backend.infer(lever(0), model, context())
     before = [successes(twin) for twin in twins]
     for _ in range(20):
         await backend.infer(lever(0), model, context())

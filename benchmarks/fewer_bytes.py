@@ -84,7 +84,7 @@ def write_forms(source: Path, shown: Sequence[Image], repository: Path) -> dict[
     predictions = [artefact.predict(image) for image in shown]
     size = artefact.recipe.embedding_size
     written = {}
-    for dimensions in (size, 2):
+    for dimensions in dict.fromkeys((size, 2)):
         for stride in (1, 2):
             for quantise in (False, True):
                 form = form_for(

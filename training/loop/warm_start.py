@@ -3,7 +3,8 @@
 The served network has its normalisation folded into the convolutions. Batch normalisation is put
 back with statistics measured on a batch of the new data, scaled so that nothing changes at first.
 A wider network can begin with the weights of a narrower one (`training.loop.widen`), and a network
-with a further part with one that lacks it, where that part changes nothing at first.
+with a further part with one that lacks it, where that part changes nothing at first. An embedding
+of fewer dimensions keeps the first ones.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from training.models.network import PixelNetwork
 
 _PREFIX = "network."
 _HALF = "_half"
+_VECTORS = "embedding.project."
 
 
 class WarmStartError(ValueError):
@@ -37,7 +39,7 @@ def warm_start(model: PixelNetwork, folder: Path, images: Tensor) -> None:
     Parameters
     ----------
     model : PixelNetwork
-        Of the shape that was exported, or wider; changed in place.
+        Of the shape that was exported, or wider, or with fewer dimensions; changed in place.
     folder : Path
         Model folder, as ``training export`` writes it.
     images : (N, 3, H, W) float32
@@ -123,6 +125,9 @@ def _take(
         raise WarmStartError(f"start: the model folder's network has no {name}")
     # A slope per channel is stored as (1, C, 1, 1), ready to be broadcast.
     value = stored[name].reshape(-1) if len(shape) == 1 else stored[name]
+    if name.startswith(_VECTORS):
+        # The position, where there is one, is added to the first two.
+        value = value[: shape[0]]
     if not fits(value.shape, shape, joined):
         raise WarmStartError(
             f"start: {name} has shape {value.shape} in the model folder, {shape} here"

@@ -107,6 +107,17 @@ def test_a_style_that_the_model_folder_lacks_changes_nothing_at_first(tmp_path: 
         torch.testing.assert_close(found, expected[key], rtol=1e-3, atol=1e-3)
 
 
+def test_an_embedding_of_fewer_dimensions_keeps_the_first(tmp_path: Path) -> None:
+    trained = build(SMALL["unet"]).eval()
+    shake(trained)
+    flat = build(replace(SMALL["unet"], embedding_size=2))
+    warm_start(flat, write_folder(trained, tmp_path), pictures(2, 3, 64, 64))
+    other = pictures(1, 3, 32, 96).flip(3)
+    expected = served(trained, "discriminative").network(other)["embedding"][:, :2]
+    found = flat.eval()(other)["embedding"]
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_a_network_of_another_shape_is_refused_by_name(tmp_path: Path) -> None:
     folder = write_folder(build(SMALL["unet"]), tmp_path)
     narrower = build(replace(SMALL["unet"], widths=(4, 6)))

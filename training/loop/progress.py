@@ -25,7 +25,7 @@ _EVERY_S = 10.0
 
 def line(score: Score) -> str:
     """Put the main figures of a score on one line."""
-    aps = "  ".join(f"AP@{t} {score.ap(t):.3f}" for t in THRESHOLDS)
+    aps = "  ".join(f"AP@{t} {score.ap(t):.3f}" for t in THRESHOLDS[::2])
     return (
         f"{aps}  mean {score.mean_ap:.3f}  PQ {score.pq:.3f}  SBD {score.sbd:.3f}  "
         f"FBD {score.fbd:.3f}  |DiC| {score.abs_dic:.2f}"
@@ -103,7 +103,7 @@ class RunReport:
         self._console.print(
             f"validation, step {state.step}, {minutes:.1f} min: {line(score)}{mark}", markup=False
         )
-        for threshold in THRESHOLDS:
+        for threshold in THRESHOLDS[::2]:
             self._writer.add_scalar(f"validation/ap{threshold}", score.ap(threshold), state.step)
         self._writer.add_scalar("validation/mean_ap", score.mean_ap, state.step)
         self._writer.add_scalar("validation/sbd", score.sbd, state.step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 import numpy as np
@@ -123,7 +124,11 @@ async def test_time_spent_in_the_servers_queue_counts(
     await backend.infer(lever(0), model, context())
     running = asyncio.create_task(backend.infer(lever(16), model, context()))
     await asyncio.sleep(0.2)
-    assert await seconds_until(DeadlineExceeded, backend.infer(lever(0), model, context(0.3))) < 1.0
+    while True:
+        with contextlib.suppress(BackendUnavailable):  # the first call is still in the queue itself
+            call = backend.infer(lever(0), model, context(0.3))
+            assert await seconds_until(DeadlineExceeded, call) < 1.0
+            break
     await running
 
 

@@ -20,8 +20,7 @@ from benchmarks.running_gateway import running_gateway
 from service.masks.rle import decode
 from training.metrics.dice import symmetric_best_dice
 from training.metrics.matching import Overlap, match, overlap, pooled
-
-THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
+from training.metrics.score import THRESHOLDS
 
 
 def main() -> None:

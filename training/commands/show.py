@@ -11,7 +11,7 @@ from service.recipe import Recipe
 from training.commands.command import console
 from training.data.dataset import Dataset
 from training.loop.progress import line
-from training.metrics.score import THRESHOLDS, Score
+from training.metrics.score import PRINTED, Score
 from training.report import pictures
 from training.scoring.decoding import Network, samples, segment
 
@@ -20,7 +20,7 @@ def print_score(title: str, score: Score, coco: Mapping[str, float] | None = Non
     """Print the main figures of a score, and COCO's where they were computed."""
     console.print(f"{title}: {len(score.images)} images", markup=False)
     console.print("  " + line(score), markup=False)
-    pooled = "  ".join(f"{score.pooled(t).ap:.3f}" for t in THRESHOLDS[::2])
+    pooled = "  ".join(f"{score.pooled(t).ap:.3f}" for t in PRINTED)
     console.print(f"  pooled AP {pooled}  F1@0.5 {score.pooled(0.5).f1:.3f}", markup=False)
     if coco is not None:
         figures = "  ".join(f"{name} {value:.3f}" for name, value in coco.items())

@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from service.domain import Prediction
 from training.data.dataset import Sample
 from training.loop.checkpoint import Checkpoint
-from training.metrics.score import THRESHOLDS, Score
+from training.metrics.score import PRINTED, Score
 from training.report import pictures
 
 Labels = npt.NDArray[np.int32]
@@ -25,7 +25,7 @@ _EVERY_S = 10.0
 
 def line(score: Score) -> str:
     """Put the main figures of a score on one line."""
-    aps = "  ".join(f"AP@{t} {score.ap(t):.3f}" for t in THRESHOLDS[::2])
+    aps = "  ".join(f"AP@{t} {score.ap(t):.3f}" for t in PRINTED)
     return (
         f"{aps}  mean {score.mean_ap:.3f}  PQ {score.pq:.3f}  SBD {score.sbd:.3f}  "
         f"FBD {score.fbd:.3f}  |DiC| {score.abs_dic:.2f}"
@@ -103,7 +103,7 @@ class RunReport:
         self._console.print(
             f"validation, step {state.step}, {minutes:.1f} min: {line(score)}{mark}", markup=False
         )
-        for threshold in THRESHOLDS[::2]:
+        for threshold in PRINTED:
             self._writer.add_scalar(f"validation/ap{threshold}", score.ap(threshold), state.step)
         self._writer.add_scalar("validation/mean_ap", score.mean_ap, state.step)
         self._writer.add_scalar("validation/sbd", score.sbd, state.step)

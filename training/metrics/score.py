@@ -17,6 +17,9 @@ from training.metrics.pieces import cut_and_kept
 THRESHOLDS: tuple[float, ...] = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 """IoU thresholds of the mean, those of StarDist's table (arXiv:1806.03535)."""
 
+PRINTED = THRESHOLDS[::2]
+"""Those of them that fit on a line."""
+
 ALIKE_PX = 0.5
 """Up to this offset an image counts as drawn the way the network draws."""
 

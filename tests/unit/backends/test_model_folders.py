@@ -126,5 +126,5 @@ def half(*shape: int) -> np.ndarray[Any, np.dtype[np.float16]]:
 def test_tensors_that_no_decoder_could_read_are_refused(
     tensors: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(BackendFailed, match=f"model 'blobs'.* {words}|model 'blobs' {words}"):
+    with pytest.raises(BackendFailed, match=f"model 'blobs'.* {words}"):
         check_outputs(tensors, Model("blobs", "1", RECIPE), (1, 16, 32, 3))

@@ -133,6 +133,8 @@ def _open_split(options: argparse.Namespace, config: Config | None, recipe: Reci
     if options.split is None:
         if config is None:
             raise DataError(["--split is needed to evaluate a model folder"])
+        if config.data.kind not in DRAWN and not config.data.val:
+            raise DataError(["--split is needed: data.val of the run is empty"])
         return open_datasets(config, options.data)[1]
     if options.split.startswith(_DRAWN_SPLIT):
         seed = options.split.removeprefix(_DRAWN_SPLIT)

@@ -9,6 +9,7 @@ from itertools import islice
 from training.commands.command import Command, console
 from training.commands.opening import add_checkpoint, open_checkpoint
 from training.commands.show import print_score
+from training.config.checks import require
 from training.config.experiment import DecodeConfig
 from training.data.opening import open_datasets
 from training.loop import checkpoint
@@ -35,6 +36,7 @@ def run(options: argparse.Namespace) -> None:
     """Print every setting tried and store the best in the checkpoint."""
     state, model = open_checkpoint(options.checkpoint)
     _, val_set = open_datasets(state.config, options.data)
+    require(len(val_set) > 0, "nothing to tune on: data.val of the run is empty")
     # The curve is fitted to scores that none has bent yet.
     recipe = replace(recipe_of(state.config), score_calibration=())
     network: Network = TorchNetwork(model, recipe)

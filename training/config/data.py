@@ -21,7 +21,7 @@ class DataConfig:
         (`training.data.opening`).
     train, val : str
         Names of the splits: lists ``<split>.txt`` in the data folder, or what the layout calls
-        them.
+        them. An empty `val` validates nothing, and keeps the end of the run.
     labels : tuple of str
         Label folders; the first that holds an image's mask gives it.
     classes : tuple of str

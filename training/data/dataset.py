@@ -99,6 +99,18 @@ def _problems_of(dataset: Dataset, index: int) -> tuple[str, ...]:
     return ()
 
 
+class NoFiles:
+    """A data set of files without any: what validates a run that validates nothing."""
+
+    ids: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, index: int) -> Sample:
+        raise IndexError(index)
+
+
 class ResizedDataset:
     """Brings the samples of another data set to one size.
 

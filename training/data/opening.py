@@ -15,6 +15,7 @@ from training.data.dataset import (
     Dataset,
     FileDataset,
     JoinedDataset,
+    NoFiles,
     ResizedDataset,
     problems,
 )
@@ -40,7 +41,8 @@ def open_datasets(config: Config, root: Path) -> tuple[Dataset, Dataset]:
             _drawn(data, count=10**9, seed=seed),
             _drawn(data, count=data.val_images, seed=seed + 1),
         )
-    train, val = (find_split(data, root, split) for split in (data.train, data.val))
+    train: FileDataset = find_split(data, root, data.train)
+    val: FileDataset = find_split(data, root, data.val) if data.val else NoFiles()
     shared = sorted(set(train.ids) & set(val.ids))
     if shared:
         raise DataError(

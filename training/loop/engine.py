@@ -196,22 +196,29 @@ def _follow(average: nn.Module, model: nn.Module, *, decay: float) -> None:
 
 
 def _validate(run: Run, val_set: Dataset, reporter: Reporter) -> None:
-    """Score the running average, and keep it where it is the best so far."""
+    """Score the running average, and keep it where it is the best so far or nothing scores it."""
     state, recipe = run.state, recipe_of(run.state.config)
+    if not len(val_set):
+        _keep(run)
+        return
     network = TorchNetwork(run.average, recipe, bfloat16=state.config.optim.bfloat16)
     score = evaluate(network, val_set, recipe)
     best = score.mean_ap > state.best
     state.since_best = 0 if best else state.since_best + 1
     if best:
         state.best = score.mean_ap
-        state.average = run.average.state_dict()
-        checkpoints.save(run.folder / "best.pt", state)
+        _keep(run)
     reporter.on_validation(state, score, best=best)
     for index in range(min(EXAMPLES, len(val_set))):
         sample = val_set[index]
         prediction = network.predict(sample.image)
         labels = read(prediction, recipe, sample.labels.shape)
         reporter.on_example(state, sample, prediction, labels)
+
+
+def _keep(run: Run) -> None:
+    run.state.average = run.average.state_dict()
+    checkpoints.save(run.folder / "best.pt", run.state)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def write_card(
         source.text,
         source.licence,
         "## Training",
-        f"Chosen on the validation data: the snapshot after {state['step']:,} steps of "
+        f"{_choice(config)} after {state['step']:,} steps of "
         f"{config.optim.batch} crops of {config.augment.crop} x {config.augment.width} pixels, "
         f"{state['elapsed_s'] / 60:.0f} minutes on one thread of a CPU shared with "
         "other work." + _beginning(config),
@@ -62,16 +62,18 @@ def write_card(
 
 def _commands(config: Config) -> str:
     run = f"runs/{config.name}"
-    data = "" if config.data.kind in DRAWN else " --data DIR"
+    drawn = config.data.kind in DRAWN
+    data = "" if drawn else " --data DIR"
     written = _as_written(config)
     start = f" --set start={config.start}" if config.start not in ("", written.start) else ""
     # Settings that stand in the file of the experiment are not searched for again.
     searched = replace(config.decode, score_calibration=()) != written.decode
+    tune = f"python -m training tune {run}/best.pt{data}{'' if searched else ' --keep'}"
     return "\n".join(
         [
             f"python -m training train training/configs/{config.name}.toml{data} --threads 1"
             f" --max-minutes {config.optim.max_minutes:g}{start}",
-            f"python -m training tune {run}/best.pt{data}{'' if searched else ' --keep'}",
+            *([tune] if drawn or config.data.val else []),
             f"python -m training export {run}/best.pt",
         ]
     )
@@ -81,6 +83,12 @@ def _as_written(config: Config) -> Config:
     """Give the experiment as its file has it; one without a file has nothing but its name."""
     file = CONFIGS / f"{config.name}.toml"
     return load(file) if file.is_file() else Config(name=config.name)
+
+
+def _choice(config: Config) -> str:
+    if config.data.val or config.data.kind in DRAWN:
+        return "Chosen on the validation data: the snapshot"
+    return "The end of the run, which had no images to validate on:"
 
 
 def _beginning(config: Config) -> str:

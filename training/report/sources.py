@@ -30,14 +30,14 @@ class Source:
 _DRAWN = "No outside data"
 _DSB2018 = Source(
     "Nuclei of the Data Science Bowl 2018, stage 1 (BBBC038v1, Caicedo et al., Nature Methods "
-    "16, 2019): fluorescence, bright-field and stained tissue. Lists `{train}` (training) and "
-    "`{val}` (validation); masks from the first of {labels} that has them.",
+    "16, 2019): fluorescence, bright-field and stained tissue. {lists}; masks from the first "
+    "of {labels} that has them.",
     "Data CC0 (public domain)",
 )
 _USIIGACI = Source(
     "Label-free cells in phase contrast (Usiigaci, Tsai et al., SoftwareX 9, 2019): 50 images, of "
-    "which the authors' five validation images are the test list. Lists `{train}` (training) and "
-    "`{val}` (validation). Not every cell is annotated, and images of one series look alike.",
+    "which the authors' five validation images are the test list. {lists}. Not every cell is "
+    "annotated, and images of one series look alike.",
     "Data MIT",
 )
 
@@ -49,8 +49,8 @@ FOLDERS: Mapping[str, Source] = MappingProxyType(
 KINDS: Mapping[str, Source] = MappingProxyType(
     {
         "folder": Source(
-            "Images and label maps of a folder, lists `{train}` (training) and `{val}` "
-            "(validation). Whoever trained this model has to add where they come from.",
+            "Images and label maps of a folder. {lists}. Whoever trained this model has to "
+            "add where they come from.",
             "Licence of the data not stated",
         ),
         "kaggle": _DSB2018,
@@ -60,13 +60,12 @@ KINDS: Mapping[str, Source] = MappingProxyType(
             "Data under the challenge's terms, for research",
         ),
         "cityscapes": Source(
-            "Street scenes (Cityscapes; Cordts et al., CVPR 2016), fine annotations, splits "
-            "`{train}` and `{val}`.",
+            "Street scenes (Cityscapes; Cordts et al., CVPR 2016), fine annotations. {lists}.",
             "Data under the terms of Cityscapes, not for commercial use",
         ),
         "coco": Source(
-            "Images described in COCO's format, splits `{train}` and `{val}`. Whoever trained this "
-            "model has to add where they come from.",
+            "Images described in COCO's format. {lists}. Whoever trained this model has to "
+            "add where they come from.",
             "Licence of the data not stated",
         ),
         "sticks": Source(
@@ -90,8 +89,9 @@ def source_of(config: Config) -> Source:
     if data.kind == "folder":
         source = FOLDERS.get(config.name, source)
     text = source.text.format(
-        train=data.train,
-        val=data.val,
+        lists=f"Lists `{data.train}` (training) and `{data.val}` (validation)"
+        if data.val
+        else f"List `{data.train}` (training)",
         labels=" and ".join(f"`{name}`" for name in data.labels),
         low=data.min_objects,
         high=data.max_objects,

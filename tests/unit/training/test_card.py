@@ -57,6 +57,14 @@ def test_commands_name_the_data_only_where_there_are_files() -> None:
     assert "--data" not in write_card(drawn, state=STATE, results=[])
 
 
+def test_a_run_that_validated_nothing_says_so() -> None:
+    config = load(CONFIGS / "nuclei.toml", ["data.train=all", "data.val="])
+    card = write_card(config, state=STATE, results=[])
+    assert "List `all` (training)" in card
+    assert "The end of the run, which had no images to validate on: after 1,200 steps" in card
+    assert "training tune" not in card
+
+
 def test_several_classes_are_named() -> None:
     card = write_card(load(CONFIGS / "coco.toml"), state=STATE, results=[])
     assert "Finds every person and car in an image" in card

@@ -84,6 +84,19 @@ def test_tuned_settings_reach_the_served_recipe(trained: Path) -> None:
     assert recipe.decoder == decode.settings
 
 
+def test_a_run_without_validation_keeps_its_end_and_tunes_on_nothing(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "data/all.txt").write_text("0\n1\n2\n3\n4\n5\n")
+    settings = "--set name=all --set data.train=all --set data.val= --set optim.steps=15"
+    assert run(place, f"train @/tiny.toml --data @/data --runs @/runs {settings}") == 0
+    end = checkpoint.load(place / "runs/all/best.pt")
+    assert end.step == checkpoint.load(place / "runs/all/last.pt").step == 15
+    for command in ("tune", "evaluate"):
+        assert run(place, f"{command} @/runs/all/best.pt --data @/data") == 1
+        assert "data.val of the run is empty" in capsys.readouterr().err
+
+
 def test_a_golden_image_of_ones_own_travels_with_the_model(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

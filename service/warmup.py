@@ -55,7 +55,7 @@ def _picture(method: Method, dtype: type[np.floating[Any]]) -> Prediction:
 
 def _recipe(method: Method) -> Recipe:
     # So far apart are the halves of the picture: they are joined.
-    joins = {"join_below": 20.0} if method == "discriminative" else {}
+    joins = {"join_below": 20.0, "join_rim": 1.0} if method == "discriminative" else {}
     return Recipe(
         method=method,
         embedding_size=2,

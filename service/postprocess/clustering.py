@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from service.postprocess import assign, regions, seeds
 from service.postprocess.decoded import Decoded, Float32, check, sample_step
-from service.postprocess.joining import join
+from service.postprocess.joining import Limits, join
 from service.postprocess.leaders import lead
 from service.postprocess.planes import FloatArray, Planes, as_planes
 from service.postprocess.scores import closeness
@@ -116,7 +116,8 @@ def decode_discriminative(  # noqa: PLR0913 - the settings of a recipe
     min_pixels: int = 1,
     split_disconnected: bool = False,
     join_below: float = 0.0,
-    join_border: float = 0.0,
+    join_rim: float = 0.0,
+    join_size: float = 0.0,
 ) -> Decoded:
     """Group foreground pixels as `cluster` does, and say how tight each group is.
 
@@ -124,10 +125,11 @@ def decode_discriminative(  # noqa: PLR0913 - the settings of a recipe
     ----------
     embedding, foreground, bandwidth, min_pixels, split_disconnected
         As `cluster` takes them.
-    join_below, join_border : float
-        Clusters with centres closer than `join_below` that share at least `join_border` of the
-        shorter rim are one instance (`service.postprocess.joining`); 0 joins none. Where the loss
-        has reached zero, nothing changes with `join_below` up to its ``2 * delta_dist``.
+    join_below, join_rim, join_size : float
+        Which clusters are one instance (`service.postprocess.joining.Limits`): those with means
+        closer than `join_below`, more with `join_rim`, fewer with `join_size`. 0 for `join_below`
+        joins none. Where the loss has reached zero, nothing changes up to a distance of its
+        ``2 * delta_dist``.
 
     Returns
     -------
@@ -147,8 +149,7 @@ def decode_discriminative(  # noqa: PLR0913 - the settings of a recipe
         bandwidth=bandwidth,
         min_pixels=min_pixels,
         split_disconnected=split_disconnected,
-        join_below=join_below,
-        join_border=join_border,
+        joining=Limits(join_below, join_rim, join_size) if join_below > 0 else None,
     )
     means = closeness(labels, distances2, count, np.float32(-1.0 / bandwidth**2))
     return Decoded(labels, np.clip(means, 0.0, 1.0))
@@ -163,8 +164,7 @@ def _partition(  # noqa: PLR0913 - the parameters of `cluster` and where to put 
     min_pixels: int,
     seed: int = 0,
     split_disconnected: bool = False,
-    join_below: float = 0.0,
-    join_border: float = 0.0,
+    joining: Limits | None = None,
 ) -> tuple[npt.NDArray[np.int32], int]:
     """Return labels 1..K and K; write squared distances to centres, unless the array is empty."""
     check(embedding, foreground, bandwidth)
@@ -181,8 +181,8 @@ def _partition(  # noqa: PLR0913 - the parameters of `cluster` and where to put 
             centres = np.concatenate((centres, missed), axis=1)
             counts = assign.assign(planes, mask, centres, reach2, labels, distances2)
     names = np.arange(counts.size, dtype=np.int32)
-    if join_below > 0:
-        names, counts = join(labels, counts, centres, below=join_below, border=join_border)
+    if joining is not None:
+        names, counts = join(planes, labels, counts, centres, joining, smallest)
     keep = counts >= smallest
     top = centres.shape[1]
     if counts[0] > 0 or not keep[1:].all():

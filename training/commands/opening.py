@@ -24,7 +24,7 @@ from training.models.build import build_model
 from training.models.network import PixelNetwork
 from training.scoring.augmented import AugmentedNetwork
 from training.scoring.decoding import Network, TorchNetwork, recipe_of
-from training.scoring.tuning import GROUPING
+from training.scoring.tuning import GROUPING, JOINING
 
 _DRAWN_SPLIT = "sticks:"
 """What a split of 100 drawn scenes of sticks is called, before its seed."""
@@ -54,15 +54,20 @@ def add_scored(command: argparse.ArgumentParser) -> None:
     command.add_argument("--split", help="list of the data folder; default: the validation list")
     add_data(command)
     command.add_argument("--only", type=Path, help="file of ids to report apart")
-    command.add_argument(
-        "--decode", nargs="+", default=[], metavar="NAME=NUMBER",
-        help="read the output otherwise: foreground_threshold=0.55 bandwidth=1.75",
-    )  # fmt: skip
+    add_decode(command)
     command.add_argument(
         "--tta", action="store_true", help="join the answers to the image turned and mirrored"
     )
     command.add_argument("--title", help="name of the result; default: the split")
     command.add_argument("--record", type=Path, help="folder that `table` reads")
+
+
+def add_decode(command: argparse.ArgumentParser) -> None:
+    """Declare the changes that `decoded_otherwise` makes."""
+    command.add_argument(
+        "--decode", nargs="+", default=[], metavar="NAME=NUMBER",
+        help="read the output otherwise: foreground_threshold=0.55 bandwidth=1.75",
+    )  # fmt: skip
 
 
 def add_checkpoint(command: argparse.ArgumentParser) -> None:
@@ -104,6 +109,8 @@ def decoded_otherwise(recipe: Recipe, changes: Sequence[str]) -> Recipe:
         If one is not a number, or the method's decoder has no such setting.
     """
     known = {"foreground_threshold", "min_pixels", GROUPING[recipe.method][0], *recipe.decoder}
+    if recipe.method == "discriminative":
+        known |= set(JOINING)
     settings: dict[str, float] = {}
     for item in changes:
         name, _, text = item.partition("=")

@@ -5,46 +5,45 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
+from service.recipe import Recipe
 from training.commands.command import Command, console
-from training.commands.opening import add_checkpoint, open_checkpoint
+from training.commands.opening import add_data, add_decode, open_model, open_split
 from training.commands.show import print_score
-from training.config.checks import require
 from training.config.experiment import DecodeConfig
-from training.data.opening import open_datasets
+from training.deployment.retune import retune
 from training.loop import checkpoint
-from training.scoring.augmented import AugmentedNetwork
+from training.report.card import with_decode
 from training.scoring.calibration import fit_calibration
-from training.scoring.decoding import Network, TorchNetwork, recipe_of
 from training.scoring.tuning import tune
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    add_checkpoint(command)
+    command.add_argument("model", type=Path, help="checkpoint or model folder, which is changed")
+    command.add_argument("--split", help="list of the data folder; default: the validation list")
+    add_data(command)
+    add_decode(command)
     command.add_argument(
         "--tta", action="store_true",
-        help="search for `evaluate --tta --decode ...`, and leave the checkpoint as it is",
+        help="search for `evaluate --tta --decode ...`, and leave the model as it is",
     )  # fmt: skip
     command.add_argument(
         "--keep", action="store_true",
         help="keep the settings as they are, and fit the curve of the scores alone",
     )  # fmt: skip
+    command.set_defaults(only=None)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print every setting tried and store the best in the checkpoint."""
-    state, model = open_checkpoint(options.checkpoint)
-    _, val_set = open_datasets(state.config, options.data)
-    require(len(val_set) > 0, "nothing to tune on: data.val of the run is empty")
+    """Print every setting tried and store the best in the checkpoint or model folder."""
+    network, recipe, _, config = open_model(options)
+    dataset = open_split(options, config, recipe)
     # The curve is fitted to scores that none has bent yet.
-    recipe = replace(recipe_of(state.config), score_calibration=())
-    network: Network = TorchNetwork(model, recipe)
-    if options.tta:
-        joined = AugmentedNetwork(network, recipe)
-        network, recipe = joined, joined.recipe
+    recipe = replace(recipe, score_calibration=())
     trial = None
-    for trial in islice(tune(network, val_set, recipe), 1 if options.keep else None):
+    for trial in islice(tune(network, dataset, recipe), 1 if options.keep else None):
         settings = {"foreground_threshold": trial.recipe.foreground_threshold}
         text = " ".join(f"{k}={v:g}" for k, v in {**settings, **trial.recipe.decoder}.items())
         console.print(f"mean AP {trial.score.mean_ap:.4f}  {text}", markup=False)
@@ -53,14 +52,25 @@ def run(options: argparse.Namespace) -> None:
     if options.tta:
         print_score("best, the last line above", trial.score)
         return
+    curve = fit_calibration(*trial.score.outcomes())
+    _store(options.model, replace(trial.recipe, score_calibration=curve))
+    print_score(f"best, stored in {options.model}", trial.score)
+
+
+def _store(path: Path, recipe: Recipe) -> None:
     decode = DecodeConfig(
-        foreground_threshold=trial.recipe.foreground_threshold,
-        settings=dict(trial.recipe.decoder),
-        score_calibration=fit_calibration(*trial.score.outcomes()),
+        foreground_threshold=recipe.foreground_threshold,
+        settings=dict(recipe.decoder),
+        score_calibration=recipe.score_calibration,
     )
-    state.config = replace(state.config, decode=decode)
-    checkpoint.save(options.checkpoint, state)
-    print_score("best, stored in the checkpoint", trial.score)
+    if path.is_dir():
+        retune(path, recipe)
+        card = path / "MODEL_CARD.md"
+        card.write_text(with_decode(card.read_text(), decode))
+    else:
+        state = checkpoint.load(path)
+        state.config = replace(state.config, decode=decode)
+        checkpoint.save(path, state)
 
 
 COMMAND = Command(

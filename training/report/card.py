@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from training.config.experiment import Config
+from training.config.experiment import Config, DecodeConfig
 from training.config.read import load
 from training.data.opening import DRAWN
 from training.report.sources import source_of
@@ -58,6 +58,24 @@ def write_card(
         *(_result(result) for result in results),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def with_decode(card: str, decode: DecodeConfig) -> str:
+    """Put other decoder settings into a card; one without settings stays as it is.
+
+    Parameters
+    ----------
+    card : str
+        As `write_card` gives it.
+    decode : DecodeConfig
+        What was tuned since.
+    """
+    before, fence, rest = card.partition("```json\n")
+    settings, end, after = rest.partition("\n```")
+    if not end:
+        return card
+    changed = json.loads(settings) | {"decode": asdict(decode)}
+    return before + fence + json.dumps(changed, indent=1) + end + after
 
 
 def _commands(config: Config) -> str:

@@ -26,11 +26,15 @@ GROUPING: Mapping[Method, tuple[str, tuple[float, ...]]] = MappingProxyType(
 )
 """The setting of each method's decoder that decides what belongs together, and what is tried."""
 
-JOIN_BELOW: tuple[float, ...] = (1.7, 2.1, 2.5)
-"""Distances of centres under which clusters may be one; zero loss keeps them 3 apart."""
-
-JOIN_BORDER: tuple[float, ...] = (0.0, 0.3)
-"""Shares of the rim that those have in common."""
+JOINING: Mapping[str, tuple[float, ...]] = MappingProxyType(
+    {
+        # Distances of means under which clusters may be one; zero loss keeps them 3 apart.
+        "join_below": (1.7, 2.3, 2.9),
+        "join_rim": (0.0, 3.0),
+        "join_size": (0.0, 1.5, 3.0),
+    }
+)
+"""What decides which clusters of `discriminative` are one (`service.postprocess.joining`)."""
 
 NARROWER: tuple[float, ...] = (1.0, 0.85)
 """Of the bandwidth: what is joined afterwards may fall apart first."""
@@ -99,11 +103,10 @@ def _joins(recipe: Recipe) -> list[Recipe]:
             decoder={
                 **recipe.decoder,
                 "bandwidth": bandwidth * share,
-                "join_below": below,
-                "join_border": border,
+                **dict(zip(JOINING, values, strict=True)),
             },
         )
-        for below, border, share in product(JOIN_BELOW, JOIN_BORDER, NARROWER)
+        for *values, share in product(*JOINING.values(), NARROWER)
     ]
 
 

@@ -9,9 +9,9 @@ from typing import get_args
 import pytest
 
 from training.config.data import DataConfig, DataKind
-from training.config.experiment import Config
+from training.config.experiment import Config, DecodeConfig
 from training.config.read import load
-from training.report.card import write_card
+from training.report.card import with_decode, write_card
 from training.report.sources import KINDS, source_of
 
 CONFIGS = Path(__file__).parents[3] / "training" / "configs"
@@ -63,6 +63,16 @@ def test_a_run_that_validated_nothing_says_so() -> None:
     assert "List `all` (training)" in card
     assert "The end of the run, which had no images to validate on: after 1,200 steps" in card
     assert "training tune" not in card
+
+
+def test_settings_tuned_since_replace_those_of_the_card() -> None:
+    config = load(CONFIGS / "nuclei.toml")
+    card = write_card(config, state=STATE, results=[])
+    decode = DecodeConfig(settings={"bandwidth": 1.375}, score_calibration=(2.0, -1.0))
+    assert with_decode(card, decode) == write_card(
+        replace(config, decode=decode), state=STATE, results=[]
+    ).replace("best.pt --data DIR\n", "best.pt --data DIR --keep\n")
+    assert with_decode("# by hand\n", decode) == "# by hand\n"
 
 
 def test_several_classes_are_named() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from service.backends.model_config import model_from_config, parse_config
 from training.cli import main
 from training.commands import record
 from training.data.synthetic import NucleiDataset
+from training.deployment.repository import check_repository
 from training.loop import checkpoint
 
 CONFIG = """
@@ -196,6 +198,22 @@ def test_settings_for_augmentation_are_searched_without_touching_the_checkpoint(
     assert run(trained, "tune @/runs/tiny/best.pt --data @/data --tta") == 0
     assert (trained / "runs/tiny/best.pt").read_bytes() == before
     assert "foreground_threshold=0.5 bandwidth=" in capsys.readouterr().out
+
+
+def test_a_model_folder_is_tuned_in_place(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained / "models/tiny", trained / "retuned/tiny")
+    network = (trained / "retuned/tiny/1/model.onnx").read_bytes()
+    command = "tune @/retuned/tiny --data @/data --keep"
+    assert run(trained, command) == 1
+    assert "--split is needed" in capsys.readouterr().err
+    assert run(trained, command + " --split val --decode join_below=1.9 min_pixels=11") == 0
+    config = parse_config((trained / "retuned/tiny/config.pbtxt").read_text())
+    assert model_from_config(config, "1").recipe.decoder["join_below"] == 1.9
+    assert (trained / "retuned/tiny/1/model.onnx").read_bytes() == network
+    assert '"min_pixels": 11' in (trained / "retuned/tiny/MODEL_CARD.md").read_text()
+    assert check_repository(trained / "retuned") == {"tiny": []}
 
 
 def test_an_ablation_is_recorded_and_reaches_the_page(trained: Path) -> None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.deployment.server_model.joining import join
+from training.deployment.server_model.joining import Limits, join
 
 # As in the gateway, which says why (`service.postprocess`); a test compares them.
 ROUNDS: Final = 10
@@ -70,14 +70,15 @@ def instances(
     return labels, all_scores, all_classes
 
 
-def cluster(
+def cluster(  # noqa: PLR0913 - the settings of a recipe
     embedding: Tensor,
     foreground: Tensor,
     *,
     bandwidth: float = 1.5,
     min_pixels: float = 1,
     join_below: float = 0.0,
-    join_border: float = 0.0,
+    join_rim: float = 0.0,
+    join_size: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Group the foreground pixels of one class.
 
@@ -91,9 +92,8 @@ def cluster(
         Radius of the flat mean-shift kernel.
     min_pixels : float
         Smallest instance to keep.
-    join_below, join_border : float
-        Clusters whose centres are nearer than that and which share that part of the shorter rim
-        are one; 0 joins none.
+    join_below, join_rim, join_size : float
+        Which clusters are one (`joining.Limits`); 0 for `join_below` joins none.
 
     Returns
     -------
@@ -114,7 +114,9 @@ def cluster(
         owners, d2 = _nearest(vectors, centres)
         strays = d2 >= reach2
     if join_below > 0.0:
-        owners = join(owners, strays, mask, centres, below=join_below, border=join_border)
+        limits = Limits(join_below, join_rim, join_size)
+        labels[mask] = torch.where(strays, 0, owners + 1)
+        owners = join(embedding, labels, centres, limits, max(int(min_pixels), 1))[owners]
     keep = torch.bincount(owners[~strays], minlength=len(centres)) >= max(min_pixels, 1)
     if bool(strays.any()) or not bool(keep.all()):
         loose = strays | ~torch.cat((keep, keep.new_zeros(1)))[owners]

@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from training.loop.widen import fits, widen
+from training.loop.widen import Parts, fits, widen
 from training.models.network import PixelNetwork
 
 _PREFIX = "network."
@@ -58,11 +58,13 @@ def warm_start(model: PixelNetwork, folder: Path, images: Tensor) -> None:
             if id(parameter) in normalising:
                 continue
             if name in stored or not model.begins_neutral(name):
-                joined = model.joined(name)
-                value = _take(stored, name, tuple(parameter.shape), joined)
-                parameter.copy_(widen(value, parameter, joined))
+                parts = _parts(model, name, stored)
+                value = _take(stored, name, tuple(parameter.shape), parts)
+                parameter.copy_(widen(value, parameter, parts))
     for name, norm in norms.items():
-        bias = _take(stored, f"{name}.bias", (norm.num_features,), model.joined(name))
+        # The convolution that it is folded into is as wide as that says.
+        parts = _parts(model, f"{name}.weight", stored)
+        bias = _take(stored, f"{name}.bias", (norm.num_features,), parts)
         norm.register_buffer("warm_bias", bias, persistent=False)
     _calibrate(model, list(norms.values()), images)
 
@@ -118,8 +120,17 @@ def _weights(folder: Path) -> Mapping[str, npt.NDArray[np.float32]]:
     }
 
 
+def _parts(model: PixelNetwork, name: str, stored: Mapping[str, npt.NDArray[np.float32]]) -> Parts:
+    if name not in stored:
+        return Parts((), ())
+    return Parts(
+        model.parts(name, {key: value.shape for key, value in stored.items()}),
+        model.parts(name, {key: value.shape for key, value in model.named_parameters()}),
+    )
+
+
 def _take(
-    stored: Mapping[str, npt.NDArray[np.float32]], name: str, shape: tuple[int, ...], joined: int
+    stored: Mapping[str, npt.NDArray[np.float32]], name: str, shape: tuple[int, ...], parts: Parts
 ) -> Tensor:
     if name not in stored:
         raise WarmStartError(f"start: the model folder's network has no {name}")
@@ -128,7 +139,7 @@ def _take(
     if name.startswith(_VECTORS):
         # The position, where there is one, is added to the first two.
         value = value[: shape[0]]
-    if not fits(value.shape, shape, joined):
+    if not fits(value.shape, shape, parts):
         raise WarmStartError(
             f"start: {name} has shape {value.shape} in the model folder, {shape} here"
         )

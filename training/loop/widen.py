@@ -6,31 +6,48 @@ what they compute counts from the first step on (Net2Net's idea, arXiv:1511.0564
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor
 
 
-def fits(shape: tuple[int, ...], wider: tuple[int, ...], joined: int) -> bool:
+class Parts(NamedTuple):
+    """Which maps a parameter reads, side by side: the channels of each.
+
+    Parameters
+    ----------
+    known, wanted : tuple of int
+        In the network whose weights are known, and in the one that receives them.
+    """
+
+    known: tuple[int, ...]
+    wanted: tuple[int, ...]
+
+
+def fits(shape: tuple[int, ...], wider: tuple[int, ...], parts: Parts) -> bool:
     """Tell whether a parameter of one shape can be put into one of another.
 
     Parameters
     ----------
     shape, wider : tuple of int
         Outputs, then inputs and kernel where there are any.
-    joined : int
-        Maps that the inputs consist of, side by side and equally wide; 0: none may be wider.
+    parts : Parts
+        What the inputs are; without any, the parameter may not be wider.
     """
     if shape == wider:
         return True
+    if not parts.wanted or len(shape) != len(wider) or len(parts.known) != len(parts.wanted):
+        return False
+    inputs = (sum(parts.known),) if len(shape) > 1 else ()
     return (
-        joined > 0
+        shape[0] <= wider[0]
+        and shape[1:2] == inputs
         and shape[2:] == wider[2:]
-        and len(shape) == len(wider)
-        and all(old <= new for old, new in zip(shape, wider, strict=True))
-        and all(size % joined == 0 for side in (shape, wider) for size in side[1:2])
+        and all(old <= new for old, new in zip(*parts, strict=True))
     )
 
 
-def widen(value: Tensor, fresh: Tensor, joined: int) -> Tensor:
+def widen(value: Tensor, fresh: Tensor, parts: Parts) -> Tensor:
     """Return `fresh` with the channels of `value` in it, blind to the channels that are new.
 
     Parameters
@@ -39,7 +56,7 @@ def widen(value: Tensor, fresh: Tensor, joined: int) -> Tensor:
         Known: (outputs, inputs, height, width), or (outputs,).
     fresh : tensor
         As drawn for the wider network.
-    joined : int
+    parts : Parts
         As in `fits`.
     """
     if value.shape == fresh.shape:
@@ -50,6 +67,8 @@ def widen(value: Tensor, fresh: Tensor, joined: int) -> Tensor:
         grown[:outputs] = value
         return grown
     grown[:outputs] = 0
-    for old, new in zip(value.chunk(joined, 1), grown[:outputs].chunk(joined, 1), strict=True):
-        new[:, : old.shape[1]] = old
+    at = to = 0
+    for old, new in zip(*parts, strict=True):
+        grown[:outputs, to : to + old] = value[:, at : at + old]
+        at, to = at + old, to + new
     return grown

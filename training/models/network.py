@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -50,18 +51,20 @@ class PixelNetwork(nn.Module, ABC):
         self.foreground = Head(inputs, classes, upscale=config.stem)
         self.extras = extra_heads(self.method, inputs=inputs, classes=classes, upscale=upscale)
 
-    def joined(self, name: str) -> int:
-        """Tell how many maps a parameter's inputs consist of, side by side and equally wide.
+    def parts(self, name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """Tell which maps a parameter reads, side by side: the channels of each.
 
-        0, as here: the parameter has the shape it has, and `training.loop.widen` leaves it alone.
+        None, as here: it has the shape it has, and `training.loop.widen` leaves it alone.
 
         Parameters
         ----------
         name : str
             As in ``named_parameters``.
+        shapes : mapping of str to tuple of int
+            Of all parameters of a network of this kind, which may be narrower.
         """
-        del name
-        return 0
+        del name, shapes
+        return ()
 
     def begins_neutral(self, name: str) -> bool:
         """Tell whether a parameter changes nothing as drawn, so that a model folder may lack it.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -48,17 +50,21 @@ class UNet(PixelNetwork):
         self.style = Style(widths, widths[-2::-1]) if config.style else None
         self.add_heads(widths[0], classes)
 
-    def joined(self, name: str) -> int:
-        """Tell them: all levels but the first may be wider; those on the way up join two maps."""
+    def parts(self, name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """Tell them: all levels but the first may be wider; those on the way up read two maps."""
+        inputs = shapes[name][1] if len(shapes[name]) > 1 else 1
         match name.split("."):
-            case ["up", _, "0", "0", _]:
-                return 2
-            case ["up" | "reduce", *_]:
-                return 1
+            case ["up", _, "0", "0", "weight"]:
+                return (inputs // 2, inputs // 2)
+            case ["style", "squeeze", "weight"]:
+                levels = (f"down.{level}.0.0.weight" for level in range(len(self.down)))
+                return tuple(shapes[level][0] for level in levels)
+            case ["up" | "reduce", *_] | ["style", "shifts", *_]:
+                return (inputs,)
             case ["down", level, *_] if level != "0":
-                return 1
+                return (inputs,)
             case _:
-                return 0
+                return ()
 
     def begins_neutral(self, name: str) -> bool:
         """Tell: the style changes nothing at first."""

@@ -85,6 +85,21 @@ def test_a_wider_network_answers_as_the_narrower_one_did(tmp_path: Path) -> None
         torch.testing.assert_close(found, expected[key], rtol=1e-3, atol=1e-3)
 
 
+def test_a_wider_network_keeps_its_style(tmp_path: Path) -> None:
+    narrow = replace(SMALL["unet"], widths=(4, 6, 8), style=True)
+    trained = build(narrow).eval()
+    shake(trained)
+    wide = build_other(replace(narrow, widths=(4, 10, 24)))
+    warm_start(wide, write_folder(trained, tmp_path), pictures(2, 3, 64, 64))
+    known, found = (net.get_parameter("style.squeeze.weight") for net in (trained, wide))
+    for at, to, channels in ((0, 0, 4), (4, 4, 6), (10, 14, 8)):
+        torch.testing.assert_close(
+            found[:, to : to + channels], known[:, at : at + channels], rtol=1e-3, atol=1e-3
+        )
+    assert not found[:, 10:14].any()
+    assert not found[:, 22:].any()
+
+
 def test_the_new_channels_of_a_wider_network_learn(tmp_path: Path) -> None:
     narrow = replace(SMALL["unet"], widths=(4, 6))
     model = build(replace(narrow, widths=(4, 10)))

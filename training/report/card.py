@@ -47,7 +47,7 @@ def write_card(
         "## Training",
         f"{_choice(config)} after {state['step']:,} steps of "
         f"{config.optim.batch} crops of {config.augment.crop} x {config.augment.width} pixels, "
-        f"{state['elapsed_s'] / 60:.0f} minutes on one thread of a CPU shared with "
+        f"{state['elapsed_s'] / 60:.0f} minutes on one or two threads of a CPU shared with "
         "other work." + _beginning(config),
         "```\n" + _commands(config) + "\n```",
         "The run follows the clock, so a repetition on another machine takes other steps and "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,10 +171,14 @@ def test_exemplars_lead_from_a_bucket_to_a_trace(stack: Stack) -> None:
 
 
 def test_a_slowed_stage_shows_in_the_panel_within_one_scrape(stack: Stack) -> None:
-    slowest = f"topk(1, {filled_in(TIME_BY_STAGE).replace('[1m]', '[4s]')}) > 1"
+    slowest = f"topk(1, {filled_in(TIME_BY_STAGE).replace('[1m]', '[4s]')})"
     stack.prometheus.wait_for_scrapes(5)  # what came before has left the window
-    assert stack.prometheus.get("/api/v1/query", query=slowest)["result"] == []
+    before = stack.prometheus.query(slowest)
+    began = time.monotonic()
     assert ask(stack.gateway, lever_image(25), "?model=slow").status == 200
+    took_s = time.monotonic() - began
     stack.prometheus.wait_for_scrapes(1)
     (shown,) = stack.prometheus.get("/api/v1/query", query=slowest)["result"]
     assert shown["metric"]["stage"] == "inference"
+    # Half of what the window of four seconds should show: its edges fall between scrapes.
+    assert float(shown["value"][1]) > took_s / 8 > max(before, default=0.0)

@@ -104,7 +104,7 @@ def test_the_decoder_joins_before_it_drops_what_is_small() -> None:
 
 @given(
     seed=st.integers(0, 2**32 - 1),
-    count=st.integers(1, 200),
+    count=st.integers(1, 60),
     below=st.floats(0.1, 3.0),
     rim=st.sampled_from([-1.0, 0.0, 2.5]),
     size=st.sampled_from([0.0, 1.5]),

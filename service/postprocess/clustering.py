@@ -128,8 +128,8 @@ def decode_discriminative(  # noqa: PLR0913 - the settings of a recipe
     join_below, join_rim, join_size : float
         Which clusters are one instance (`service.postprocess.joining.Limits`): those with means
         closer than `join_below`, more with `join_rim`, fewer with `join_size`. 0 for `join_below`
-        joins none. Where the loss has reached zero, nothing changes up to a distance of its
-        ``2 * delta_dist``.
+        joins none. Where the loss has reached zero, nothing changes while `join_below` and
+        `join_rim` add up to no more than its ``2 * delta_dist``.
 
     Returns
     -------

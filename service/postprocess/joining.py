@@ -3,8 +3,7 @@
 The loss of arXiv:1708.02551 keeps the means of two instances ``2 * delta_dist`` apart. Where two
 means are much closer, the network was of two minds about one instance: its pieces are one. The
 more of a rim they share, and the smaller one of them is beside the other instances, the farther
-apart they may be. Where the loss has reached zero, no two means are that close, and nothing is
-joined.
+apart they may be.
 
 Axes: E embedding, H W image, K instances.
 """

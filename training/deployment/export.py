@@ -146,18 +146,34 @@ def write_folder(folder: Path, recipe: Recipe, session: Any, network: bytes, *, 
     card : str
         Text of the model card.
     """
+    (folder / "1").mkdir(parents=True, exist_ok=True)
+    (folder / "1" / "model.onnx").write_bytes(network)
+    write_recipe(folder, recipe, session)
+    (folder / "MODEL_CARD.md").write_text(card)
+    return folder
+
+
+def write_recipe(folder: Path, recipe: Recipe, session: Any) -> None:
+    """Write how a model folder's network is read: its configuration, and the golden image.
+
+    Parameters
+    ----------
+    folder, recipe, session
+        As `write_folder` takes them.
+
+    Raises
+    ------
+    ExportError
+        If the recipe has no golden image.
+    """
     golden = recipe.golden
     if golden is None:
         raise ExportError(f"{folder.name}: a model is not served without a golden image")
-    (folder / "1").mkdir(parents=True, exist_ok=True)
-    (folder / "1" / "model.onnx").write_bytes(network)
     channels = {output.name: output.shape[1] for output in session.get_outputs()}
     (folder / "config.pbtxt").write_text(write_config(folder.name, recipe, channels))
     (folder / "golden.png").write_bytes(base64.b64decode(golden.image_png_base64))
     answer = json.dumps({"instances": golden.instances}, indent=1, sort_keys=True)
     (folder / "golden.json").write_text(answer + "\n")
-    (folder / "MODEL_CARD.md").write_text(card)
-    return folder
 
 
 def to_onnx(network: ServedNetwork, *, multiple: int) -> bytes:

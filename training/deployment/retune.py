@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from service.recipe import Recipe
-from training.deployment.export import Artefact, ExportError, golden_of, open_artefact
-from training.deployment.server_config import read_config, write_config
+from training.data.files import read_image
+from training.deployment.export import Artefact, golden_of, open_artefact, write_recipe
 
 
 def retune(folder: Path, recipe: Recipe) -> None:
@@ -28,17 +23,10 @@ def retune(folder: Path, recipe: Recipe) -> None:
     Raises
     ------
     ExportError
-        If nothing is found in the golden image any more, or there is none.
+        If nothing is found in the golden image any more.
+    DataError
+        If the golden image cannot be read.
     """
-    if recipe.golden is None:
-        raise ExportError(f"{folder.name}: a model is not served without a golden image")
-    png = np.frombuffer(base64.b64decode(recipe.golden.image_png_base64), np.uint8)
-    image = np.asarray(cv2.imdecode(png, cv2.IMREAD_UNCHANGED), np.uint8)
-    image = image if image.ndim == 2 else image[:, :, 2::-1]
-    golden = golden_of(Artefact(recipe, open_artefact(folder).session), image)
-    config = read_config(folder)
-    channels = {tensor.name: int(tensor.dims[0]) for tensor in config.output}
-    text = write_config(config.name, replace(recipe, golden=golden), channels)
-    (folder / "config.pbtxt").write_text(text, encoding="utf-8")
-    answer = json.dumps({"instances": golden.instances}, indent=1, sort_keys=True)
-    (folder / "golden.json").write_text(answer + "\n")
+    session = open_artefact(folder).session
+    golden = golden_of(Artefact(recipe, session), read_image(folder / "golden.png"))
+    write_recipe(folder, replace(recipe, golden=golden), session)

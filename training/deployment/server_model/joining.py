@@ -14,6 +14,8 @@ from torch import Tensor
 class Limits(NamedTuple):
     """How close two clusters are that are one: ``below + rim * share - size * part``.
 
+    Named here again: what runs inside Triton has PyTorch, and none of the gateway's modules.
+
     Parameters
     ----------
     below : float

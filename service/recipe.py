@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_args
 
-from service import signature
+from service import decoder_settings, signature
 from service.domain import Category, Method
 from service.errors import ArtefactError
 from service.signature import TensorSpec
@@ -116,6 +116,8 @@ class Recipe:
             raise ArtefactError(
                 f"recipe: foreground_threshold is {self.foreground_threshold}, must lie in (0, 1)"
             )
+        for fault in decoder_settings.faults(self.method, self.decoder):
+            raise ArtefactError(f"recipe: decoder: {fault}")
         if self.embedding_scale and (
             len(self.embedding_scale) != self.embedding_size or min(self.embedding_scale) <= 0.0
         ):

@@ -54,7 +54,10 @@ def model_from_config(config: Any, version: str) -> Model:
     """
     if PARAMETER not in config.parameters:
         raise ArtefactError(f"model {config.name}: config.pbtxt has no parameter {PARAMETER!r}")
-    recipe = Recipe.from_json(config.parameters[PARAMETER].string_value)
+    try:
+        recipe = Recipe.from_json(config.parameters[PARAMETER].string_value)
+    except ArtefactError as error:
+        raise ArtefactError(f"model {config.name}: {error}") from error
     _check_tensors(config, recipe)
     return Model(
         name=config.name,

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service import signature
+from service.decoder_settings import DECODER_SETTINGS
 from service.domain import Prediction
 from service.errors import BackendFailed, BadParameter
 from service.masks.rle import describe_labels
@@ -33,9 +34,6 @@ from service.recipe import Recipe
 
 Floats = npt.NDArray[np.floating[Any]]
 Mask = npt.NDArray[np.bool_]
-
-INTEGERS = ("min_pixels", "split_disconnected", "max_seeds", "rounds")
-"""Settings of decoders that are whole numbers; a recipe holds them as JSON numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,8 +243,9 @@ def _settings(recipe: Recipe, options: ExtractOptions) -> dict[str, Any]:
 
     A caller's bandwidth means something only to the methods that cluster by distance.
     """
-    settings: dict[str, Any] = {
-        name: int(value) if name in INTEGERS else value for name, value in recipe.decoder.items()
+    ranges = DECODER_SETTINGS[recipe.method]
+    settings: dict[str, Any] = {  # a recipe holds whole numbers as JSON numbers
+        name: int(value) if ranges[name].whole else value for name, value in recipe.decoder.items()
     }
     if options.bandwidth is not None and recipe.method in ("discriminative", "associative"):
         settings["bandwidth"] = options.bandwidth

@@ -87,6 +87,10 @@ def test_a_configuration_tells_all_that_the_gateway_needs() -> None:
             {"recipe": RECIPE.to_json(), "outputs": 'output { name: "y" data_type: TYPE_FP16 }'},
             r"blobs: outputs are .*'y'.*, method 'discriminative' needs .*'embedding'",
         ),
+        (
+            {"recipe": changed(decoder={"bandwith": 1})},
+            "^model blobs: recipe: decoder: 'bandwith' is not one of bandwidth, ",
+        ),
     ],
 )
 def test_a_configuration_that_breaks_the_contract_is_refused(

@@ -95,4 +95,4 @@ def test_bytes_are_read_as_the_recipe_says() -> None:
 @pytest.mark.parametrize("method", ["associative", "recurrent", "spatial"])
 def test_methods_that_read_more_than_distances_are_refused(method: Method) -> None:
     with pytest.raises(ConfigError, match=f"not {method}"):
-        AugmentedNetwork(Moody(), replace(RECIPE, method=method))
+        AugmentedNetwork(Moody(), replace(RECIPE, method=method, decoder={}))

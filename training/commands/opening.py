@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from service.decoder_settings import faults
 from service.recipe import Recipe
 from training.config.checks import ConfigError, require
 from training.config.data import DataConfig, DataKind
@@ -24,7 +25,6 @@ from training.models.build import build_model
 from training.models.network import PixelNetwork
 from training.scoring.augmented import AugmentedNetwork
 from training.scoring.decoding import Network, TorchNetwork, recipe_of
-from training.scoring.tuning import GROUPING, JOINING
 
 _DRAWN_SPLIT = "sticks:"
 """What a split of 100 drawn scenes of sticks is called, before its seed."""
@@ -108,19 +108,17 @@ def decoded_otherwise(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     ConfigError
         If one is not a number, or the method's decoder has no such setting.
     """
-    known = {"foreground_threshold", "min_pixels", GROUPING[recipe.method][0], *recipe.decoder}
-    if recipe.method == "discriminative":
-        known |= set(JOINING)
     settings: dict[str, float] = {}
     for item in changes:
         name, _, text = item.partition("=")
-        require(name in known, f"--decode {item}: {name!r} is not one of {sorted(known)}")
         try:
             settings[name] = float(text)
         except ValueError:
             raise ConfigError(f"--decode {item}: {text!r} is not a number") from None
     threshold = settings.pop("foreground_threshold", recipe.foreground_threshold)
     require(0 < threshold < 1, "--decode foreground_threshold: must lie in (0, 1)")
+    for fault in faults(recipe.method, settings):
+        raise ConfigError(f"--decode: {fault}")
     return replace(recipe, foreground_threshold=threshold, decoder={**recipe.decoder, **settings})
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from training.config.checks import require
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from training.config.checks import STRICT, Count, NotNegative, Share, Whole, require
 
 DataKind = Literal["folder", "kaggle", "cvppp", "cityscapes", "coco", "sticks", "nuclei"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class DataConfig:
     """Where images come from.
 
@@ -42,29 +44,26 @@ class DataConfig:
     """
 
     kind: DataKind = "folder"
-    train: str = "train"
+    train: Annotated[str, Field(min_length=1)] = "train"
     val: str = "val"
-    labels: tuple[str, ...] = ("labels",)
+    labels: Annotated[tuple[str, ...], Field(min_length=1)] = ("labels",)
     classes: tuple[str, ...] = ()
-    resize: tuple[int, ...] = ()
-    val_share: float = 0.15
-    image_size: int = 256
-    val_images: int = 32
-    min_objects: int = 4
-    max_objects: int = 12
-    drawn: int = 0
+    resize: tuple[Count, ...] = ()
+    val_share: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    image_size: Count = 256
+    val_images: Count = 32
+    min_objects: Whole = 4
+    max_objects: Whole = 12
+    drawn: Whole = 0
 
     def __post_init__(self) -> None:
-        """Check ranges."""
-        require(self.kind in get_args(DataKind), f"data.kind: {self.kind!r} is not known")
+        """Check what no type says."""
         require(len(self.resize) in (0, 2), "data.resize: must be [height, width]")
-        require(0 < self.val_share < 1, "data.val_share: must lie in (0, 1)")
         require(len(set(self.classes)) == len(self.classes), "data.classes: a name stands twice")
-        require(bool(self.labels), "data.labels: at least one folder is needed")
-        require(0 <= self.min_objects <= self.max_objects, "data.min_objects: above max_objects")
+        require(self.min_objects <= self.max_objects, "data.min_objects: above max_objects")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class AugmentConfig:
     """How training crops are varied. Probabilities are per crop.
 
@@ -93,24 +92,22 @@ class AugmentConfig:
         the images to come.
     """
 
-    crop: int = 256
-    crop_width: int = 0
+    crop: Annotated[int, Field(ge=32)] = 256
+    crop_width: Whole = 0
     turn: bool = True
-    instance_crop: float = 0.5
-    scale: float = 1.4
-    warp: float = 0.5
-    elastic_px: float = 2.0
-    intensity: float = 0.3
-    calm_after: float = 1.0
+    instance_crop: Share = 0.5
+    scale: Annotated[float, Field(ge=1)] = 1.4
+    warp: Share = 0.5
+    elastic_px: NotNegative = 2.0
+    intensity: Share = 0.3
+    calm_after: Share = 1.0
 
     def __post_init__(self) -> None:
-        """Check ranges."""
-        require(self.crop >= 32, f"augment.crop: {self.crop} is below 32")
+        """Refuse crops that do not fit themselves when turned."""
         require(
             self.width == self.crop or not self.turn,
             "augment.crop_width: a crop that is turned must be square; set augment.turn = false",
         )
-        require(self.scale >= 1, f"augment.scale: {self.scale} is below 1")
 
     @property
     def width(self) -> int:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any
 
-from training.config.checks import require
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from service.decoder_settings import faults
+from training.config.checks import STRICT, ConfigError, Whole, require
 from training.config.data import AugmentConfig, DataConfig
 from training.config.loss import LossConfig
 from training.config.model import ModelConfig
 from training.config.optim import OptimConfig
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class DecodeConfig:
     """How outputs are read, in evaluation and in the exported recipe.
 
@@ -28,15 +32,12 @@ class DecodeConfig:
         What turns scores into probabilities (`service.postprocess.calibration`); `tune` fits it.
     """
 
-    foreground_threshold: float = 0.5
+    foreground_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     settings: Mapping[str, float] = field(default_factory=dict)
     score_calibration: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check ranges."""
-        require(
-            0 < self.foreground_threshold < 1, "decode.foreground_threshold: must lie in (0, 1)"
-        )
+        """Check what no type says."""
         require(
             not self.score_calibration
             or (len(self.score_calibration) == 2 and self.score_calibration[0] > 0),
@@ -44,14 +45,14 @@ class DecodeConfig:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Config:
     """One experiment.
 
     Parameters
     ----------
     name : str
-        Name of the run, and of the exported model.
+        Name of the run, and of the exported model: letters, digits, ``.``, ``_`` and ``-``.
     category : str
         What one object is called, where all are of one class (`DataConfig.classes` is empty).
     seed : int
@@ -61,9 +62,9 @@ class Config:
         ResNet's weights for the encoder of ``fpn`` (`training.loop.encoder_weights`); empty: anew.
     """
 
-    name: str
-    category: str = "object"
-    seed: int = 0
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
+    category: Annotated[str, Field(min_length=1)] = "object"
+    seed: Whole = 0
     start: str = ""
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -79,6 +80,15 @@ class Config:
                 self.model.embedding_size == 2 and self.model.position_px == 0,
                 "model.embedding_size: spatial needs 2, its offsets, and position_px 0",
             )
+        multiple = self.model.size_multiple
+        for name, side in (("crop", self.augment.crop), ("crop_width", self.augment.width)):
+            require(
+                side % multiple == 0,
+                f"augment.{name}: must be a multiple of {multiple}, to which the network halves "
+                f"its maps, not {side}",
+            )
+        for fault in faults(self.loss.method, self.decode.settings):
+            raise ConfigError(f"decode.settings: {fault}")
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from service.domain import Method
-from training.config.checks import require
+from training.config.checks import STRICT, Count, NotNegative, Positive, Whole, require
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class DiscriminativeConfig:
     """Settings of the discriminative loss; defaults are the paper's (arXiv:1708.02551).
 
@@ -31,31 +34,26 @@ class DiscriminativeConfig:
         When above 0, only instances whose boxes come closer than this repel each other.
     """
 
-    delta_var: float = 0.5
-    delta_dist: float = 1.5
-    alpha: float = 1.0
-    beta: float = 1.0
-    gamma: float = 0.001
-    norm: int = 2
+    delta_var: NotNegative = 0.5
+    delta_dist: NotNegative = 1.5
+    alpha: NotNegative = 1.0
+    beta: NotNegative = 1.0
+    gamma: NotNegative = 0.001
+    norm: Literal[1, 2] = 2
     variance_reduction: Literal["instance", "pixel"] = "instance"
     instance_reduction: Literal["mean", "sum"] = "mean"
     background: Literal["ignore", "cluster"] = "ignore"
-    push_radius_px: float = 0.0
+    push_radius_px: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         """Refuse margins under which clusters could not be told apart."""
-        require(self.delta_dist > self.delta_var, "discriminative.delta_dist: not above delta_var")
-        require(self.norm in (1, 2), f"discriminative.norm: {self.norm} is not 1 or 2")
-        for name, known in (
-            ("variance_reduction", ("instance", "pixel")),
-            ("instance_reduction", ("mean", "sum")),
-            ("background", ("ignore", "cluster")),
-        ):
-            value = getattr(self, name)
-            require(value in known, f"discriminative.{name}: {value!r} is not one of {known}")
+        require(
+            self.delta_dist > self.delta_var,
+            "loss.discriminative.delta_dist: must be above delta_var",
+        )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class AssociativeConfig:
     """Settings of the associative embedding loss (arXiv:1611.05424).
 
@@ -72,18 +70,13 @@ class AssociativeConfig:
     """
 
     mode: Literal["reference", "paper", "pairwise"] = "reference"
-    pull: float = 1.0
-    push: float = 1.0
-    sigma: float = 1.0
-    samples: int = 16
-
-    def __post_init__(self) -> None:
-        """Check the mode."""
-        known = ("reference", "paper", "pairwise")
-        require(self.mode in known, f"associative.mode: {self.mode!r} is not one of {known}")
+    pull: NotNegative = 1.0
+    push: NotNegative = 1.0
+    sigma: Positive = 1.0
+    samples: Count = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class MetricLearningConfig:
     """Settings of the deep metric learning loss (arXiv:1703.10277).
 
@@ -99,21 +92,13 @@ class MetricLearningConfig:
         Weight of the seed loss.
     """
 
-    samples: int = 16
+    samples: Count = 16
     weights: Literal["balanced", "uniform"] = "balanced"
     diagonal: bool = False
-    seed_weight: float = 0.2
-
-    def __post_init__(self) -> None:
-        """Check the weighting."""
-        known = ("balanced", "uniform")
-        require(
-            self.weights in known,
-            f"metric_learning.weights: {self.weights!r} is not one of {known}",
-        )
+    seed_weight: NotNegative = 0.2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RecurrentConfig:
     """Settings of the recurrent pixel embedding loss (arXiv:1712.08273).
 
@@ -136,23 +121,16 @@ class RecurrentConfig:
         ``cluster``: background is one more group, as in the authors' code; or ``ignore``.
     """
 
-    alpha: float = 0.5
-    negative: float = 1.0
+    alpha: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    negative: NotNegative = 1.0
     penalty: Literal["linear", "quadratic"] = "linear"
-    steps: int = 1
-    kappa: float = 100.0
-    samples: int = 1000
+    steps: Whole = 1
+    kappa: Positive = 100.0
+    samples: Count = 1000
     background: Literal["ignore", "cluster"] = "cluster"
 
-    def __post_init__(self) -> None:
-        """Check the choices."""
-        require(self.penalty in ("linear", "quadratic"), f"recurrent.penalty: {self.penalty!r}")
-        require(
-            self.background in ("ignore", "cluster"), f"recurrent.background: {self.background!r}"
-        )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class SpatialConfig:
     """Settings of the spatial embedding loss (arXiv:1906.11109).
 
@@ -168,21 +146,15 @@ class SpatialConfig:
         ``centroid``, ``medoid`` (EmbedSeg) or ``embedding`` (mean of where the pixels point).
     """
 
-    instance: float = 1.0
-    variance: float = 10.0
-    seed: float = 1.0
-    foreground_weight: float = 10.0
-    unit_px: float = 64.0
+    instance: NotNegative = 1.0
+    variance: NotNegative = 10.0
+    seed: NotNegative = 1.0
+    foreground_weight: NotNegative = 10.0
+    unit_px: Positive = 64.0
     centre: Literal["centroid", "medoid", "embedding"] = "centroid"
 
-    def __post_init__(self) -> None:
-        """Check the choices."""
-        known = ("centroid", "medoid", "embedding")
-        require(self.centre in known, f"spatial.centre: {self.centre!r} is not one of {known}")
-        require(self.unit_px > 0, "spatial.unit_px: must be above 0")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ForegroundConfig:
     """Settings of the foreground loss.
 
@@ -197,13 +169,13 @@ class ForegroundConfig:
         overlap at strict thresholds.
     """
 
-    bce: float = 1.0
-    dice: float = 1.0
-    touching_weight: float = 2.0
-    edge_weight: float = 1.0
+    bce: NotNegative = 1.0
+    dice: NotNegative = 1.0
+    touching_weight: NotNegative = 2.0
+    edge_weight: NotNegative = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class LossConfig:
     """What is minimised: the method's loss and the foreground loss.
 
@@ -216,15 +188,11 @@ class LossConfig:
     """
 
     method: Method = "discriminative"
-    embedding: float = 1.0
-    foreground: float = 1.0
+    embedding: NotNegative = 1.0
+    foreground: NotNegative = 1.0
     discriminative: DiscriminativeConfig = field(default_factory=DiscriminativeConfig)
     associative: AssociativeConfig = field(default_factory=AssociativeConfig)
     metric_learning: MetricLearningConfig = field(default_factory=MetricLearningConfig)
     recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
     spatial: SpatialConfig = field(default_factory=SpatialConfig)
     mask: ForegroundConfig = field(default_factory=ForegroundConfig)
-
-    def __post_init__(self) -> None:
-        """Check the method."""
-        require(self.method in get_args(Method), f"loss.method: {self.method!r} is not known")

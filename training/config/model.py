@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
-from training.config.checks import require
+from pydantic.dataclasses import dataclass
+
+from training.config.checks import STRICT, Count, NotNegative, Whole, require
 
 Coordinates = Literal["none", "linear", "periodic"]
 NetworkName = Literal["unet", "enet", "erfnet", "fpn"]
@@ -22,7 +23,7 @@ STEMS: Final = {"unet": 2, "enet": 2, "erfnet": 2, "fpn": 4}
 """Pixels per feature along each axis, where the heads begin; only the U-Net takes another."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ModelConfig:
     """The network.
 
@@ -57,21 +58,17 @@ class ModelConfig:
     """
 
     network: NetworkName = "unet"
-    widths: tuple[int, ...] = ()
-    blocks: tuple[int, ...] = (2, 2, 2, 2)
-    stem: int = 0
-    embedding_size: int = 8
-    embedding_stride: int = 1
+    widths: tuple[Count, ...] = ()
+    blocks: tuple[Count, ...] = (2, 2, 2, 2)
+    stem: Whole = 0
+    embedding_size: Count = 8
+    embedding_stride: Count = 1
     coordinates: Coordinates = "linear"
-    position_px: float = 0.0
+    position_px: NotNegative = 0.0
     style: bool = False
 
     def __post_init__(self) -> None:
-        """Fill in what the network decides, and check ranges."""
-        require(
-            self.network in get_args(NetworkName),
-            f"model.network: {self.network!r} is not one of {', '.join(get_args(NetworkName))}",
-        )
+        """Fill in what the network decides, and check what no type says."""
         # The one way in which a frozen dataclass completes itself; the saved copy says it all.
         object.__setattr__(self, "widths", self.widths or WIDTHS[self.network])
         object.__setattr__(self, "stem", self.stem or STEMS[self.network])
@@ -80,16 +77,10 @@ class ModelConfig:
             self.network == "unet" or not self.style,
             f"model.style: {self.network} has no such part",
         )
-        require(self.stem >= 1, "model.stem: must be 1 or more")
         require(
-            self.embedding_stride >= 1 and self.stem % self.embedding_stride == 0,
+            self.stem % self.embedding_stride == 0,
             f"model.embedding_stride: {self.embedding_stride} does not divide stem {self.stem}",
         )
-        require(
-            self.coordinates in get_args(Coordinates),
-            f"model.coordinates: {self.coordinates!r} is not known",
-        )
-        require(self.embedding_size >= 1, "model.embedding_size: must be 1 or more")
         require(
             self.position_px == 0 or self.embedding_size >= 2,
             "model.position_px: needs an embedding of two dimensions or more",
@@ -103,9 +94,9 @@ class ModelConfig:
         require(self.stem == own, f"model.stem: {self.network} has {own}, not {self.stem}")
         if self.network == "fpn":
             require(
-                len(self.blocks) == len(self.widths) and min(self.blocks) >= 1,
-                f"model.blocks: {len(self.widths)} numbers of 1 or more are needed, as many as "
-                f"model.widths, not {list(self.blocks)}",
+                len(self.blocks) == len(self.widths),
+                f"model.blocks: {len(self.widths)} are needed, as many as model.widths, "
+                f"not {list(self.blocks)}",
             )
         else:
             require(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
-from training.config.checks import require
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from training.config.checks import STRICT, Count, NotNegative, Positive, Whole
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class OptimConfig:
     """How it is minimised.
 
@@ -45,27 +48,19 @@ class OptimConfig:
         When above 0, stop after so many validations without a better result.
     """
 
-    batch: int = 8
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    warmup_steps: int = 100
-    steps: int = 20_000
-    max_minutes: float = 0.0
-    clip: float = 5.0
-    ema: float = 0.998
+    batch: Count = 8
+    learning_rate: NotNegative = 2e-3
+    weight_decay: NotNegative = 1e-2
+    warmup_steps: Whole = 100
+    steps: Count = 20_000
+    max_minutes: NotNegative = 0.0
+    clip: Positive = 5.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.998
     bfloat16: bool = False
-    validate_every_s: float = 300.0
-    validate_every_steps: int = 0
-    save_every_s: float = 120.0
-    accumulate: int = 1
-    workers: int = 0
+    validate_every_s: NotNegative = 300.0
+    validate_every_steps: Whole = 0
+    save_every_s: NotNegative = 120.0
+    accumulate: Count = 1
+    workers: Whole = 0
     deterministic: bool = False
-    patience: int = 0
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        require(self.batch >= 1, "optim.batch: must be 1 or more")
-        require(self.steps >= 1, "optim.steps: must be 1 or more")
-        require(self.accumulate >= 1, "optim.accumulate: must be 1 or more")
-        require(self.workers >= 0, "optim.workers: must be 0 or more")
-        require(0 <= self.ema < 1, "optim.ema: must lie in [0, 1)")
+    patience: Whole = 0

@@ -12,6 +12,9 @@ from PIL import Image
 
 from training.data.dataset import DataError
 
+# What it prints to the terminal names no file; the errors below do.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
 Labels = npt.NDArray[np.int32]
 
 
@@ -82,7 +85,11 @@ def read_list(path: Path) -> tuple[str, ...]:
     """
     if not path.is_file():
         raise DataError([f"{path}: no such split list"])
-    ids = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    ids = [
+        line.strip()
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip()
+    ]
     if not ids:
         raise DataError([f"{path}: the list is empty"])
     twice = sorted({name for name in ids if ids.count(name) > 1})

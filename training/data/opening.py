@@ -43,12 +43,11 @@ def open_datasets(config: Config, root: Path) -> tuple[Dataset, Dataset]:
         )
     train: FileDataset = find_split(data, root, data.train)
     val: FileDataset = find_split(data, root, data.val) if data.val else NoFiles()
-    shared = sorted(set(train.ids) & set(val.ids))
-    if shared:
-        raise DataError(
-            [f"{root}: {name} is in both {data.train} and {data.val}" for name in shared]
-        )
-    wrong = [problem for dataset in (train, val) for problem in problems(dataset)]
+    wrong = [
+        f"{root}: {name} is in both {data.train} and {data.val}, one of which must lose it"
+        for name in sorted(set(train.ids) & set(val.ids))
+    ]
+    wrong.extend(problem for dataset in (train, val) for problem in problems(dataset))
     if wrong:
         raise DataError(wrong)
     images = _resized(data, train)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
-from training.config.checks import ConfigError
 from training.config.loss import AssociativeConfig
 from training.losses.associative import associative_loss
 
@@ -65,5 +65,5 @@ def test_equal_tags_do_not_separate() -> None:
 
 
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(ConfigError, match="mode"):
+    with pytest.raises(ValidationError, match="mode"):
         AssociativeConfig(mode="histogram")  # type: ignore[arg-type]

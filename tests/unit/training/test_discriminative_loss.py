@@ -5,15 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import Tensor
 
-from training.config.checks import ConfigError
 from training.config.loss import DiscriminativeConfig
 from training.losses.discriminative import discriminative_loss
 
@@ -123,7 +123,7 @@ def ragged_batch(seed: int) -> tuple[Tensor, Tensor]:
 
 @given(seed=st.integers(0, 2**32), norm=st.sampled_from([1, 2]))
 @settings(max_examples=15, deadline=None)
-def test_segment_sums_equal_the_equations_written_as_loops(seed: int, norm: int) -> None:
+def test_segment_sums_equal_the_equations_written_as_loops(seed: int, norm: Literal[1, 2]) -> None:
     embedding, labels = ragged_batch(seed)
     config = DiscriminativeConfig(norm=norm)
     fast, slow = embedding.clone().requires_grad_(), embedding.clone().requires_grad_()
@@ -218,7 +218,7 @@ def test_labels_of_another_size_are_refused() -> None:
 
 
 def test_margins_that_cannot_separate_are_refused() -> None:
-    with pytest.raises(ConfigError, match="delta_dist"):
+    with pytest.raises(ValidationError, match="delta_dist"):
         DiscriminativeConfig(delta_var=1.0, delta_dist=1.0)
 
 

@@ -8,11 +8,11 @@ from typing import get_args
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from service import signature
 from service.domain import Method
 from tests.unit.training.conftest import Recorder
-from training.config.checks import ConfigError
 from training.config.experiment import Config
 from training.config.loss import LossConfig
 from training.data.synthetic import NucleiDataset
@@ -108,5 +108,5 @@ def test_classes_are_added_each_with_its_own_embedding_loss(tiny: Config) -> Non
 
 
 def test_spatial_needs_an_embedding_of_offsets(tiny: Config) -> None:
-    with pytest.raises(ConfigError, match="spatial needs 2"):
+    with pytest.raises(ValidationError, match="spatial needs 2"):
         replace(tiny, loss=LossConfig(method="spatial"))

@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
-from training.config.checks import ConfigError
 from training.config.loss import SpatialConfig
 from training.losses.spatial import lovasz_hinge, spatial_loss
 
@@ -86,5 +86,5 @@ def test_an_empty_image_trains_the_seed_map_alone() -> None:
 
 
 def test_an_unknown_centre_is_refused() -> None:
-    with pytest.raises(ConfigError, match="centre"):
+    with pytest.raises(ValidationError, match="centre"):
         SpatialConfig(centre="corner")  # type: ignore[arg-type]

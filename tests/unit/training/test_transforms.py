@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from training.config.checks import ConfigError
 from training.config.data import AugmentConfig
 from training.data.dataset import IGNORE, Sample
 from training.data.transforms import consecutive, train_crop, vary_intensity
@@ -141,7 +141,7 @@ def test_a_whole_frame_comes_as_it_is_or_mirrored() -> None:
 
 
 def test_a_turned_crop_must_be_square() -> None:
-    with pytest.raises(ConfigError, match="must be square"):
+    with pytest.raises(ValidationError, match="must be square"):
         AugmentConfig(crop=64, crop_width=96)
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import torch
 
+from service.errors import ArtefactError
 from training.commands import (
     ablate,
     card,
@@ -61,12 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except (
+        ArtefactError,
         DataError,
         ConfigError,
         checkpoint.CheckpointError,
         engine.NotFinite,
         export.ExportError,
         warm_start.WarmStartError,
+        OSError,
     ) as error:
         errors.print(str(error), style="red", markup=False)
         return 1

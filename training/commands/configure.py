@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from google.protobuf import text_format
-
-from service.errors import ArtefactError
 from training.commands import check_repository
 from training.commands.command import Command, console
-from training.deployment.export import ExportError
 from training.deployment.server_config import configure, network_folders
 
 
@@ -28,15 +24,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the configuration of every model folder."""
-    try:
-        folders = network_folders(options.repository)
-        if not folders:
-            raise ExportError(f"{options.repository} holds no model folder")
-        for folder in folders:
-            path = configure(folder, buckets=options.buckets)
-            console.print(f"wrote {path}", markup=False)
-    except (ArtefactError, text_format.ParseError) as error:
-        raise ExportError(f"{options.repository}: {error}") from error
+    for folder in network_folders(options.repository):
+        path = configure(folder, buckets=options.buckets)
+        console.print(f"wrote {path}", markup=False)
 
 
 COMMAND = Command(

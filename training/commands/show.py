@@ -30,7 +30,8 @@ def print_score(title: str, score: Score, coco: Mapping[str, float] | None = Non
 def write_picture(path: Path, picture: pictures.Picture) -> None:
     """Write a picture and say where."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), picture[:, :, ::-1])
+    if not cv2.imwrite(str(path), picture[:, :, ::-1]):
+        raise OSError(f"{path}: the picture could not be written")
     console.print(f"wrote {path}", markup=False)
 
 

@@ -29,12 +29,13 @@ from torch import Tensor
 
 from service import signature
 from service.domain import Prediction
+from service.errors import ArtefactError
 from service.imaging.geometry import fit
 from service.postprocess.extract import ExtractOptions, extract
-from service.recipe import PARAMETER, Golden, Recipe
+from service.recipe import Golden, Recipe
 from training.config.experiment import Config
 from training.data.golden import golden_scenes
-from training.deployment.server_config import MAX_BATCH, read_config, write_config
+from training.deployment.server_config import MAX_BATCH, read_recipe, write_config
 from training.models.network import PixelNetwork
 from training.models.serving import ServedNetwork, served
 from training.scoring.decoding import as_prediction, as_rgb, recipe_of
@@ -80,11 +81,21 @@ class Artefact:
 
 
 def open_artefact(folder: Path, *, threads: int = 1) -> Artefact:
-    """Open an exported model folder."""
-    recipe = Recipe.from_json(read_config(folder).parameters[PARAMETER].string_value)
-    return Artefact(
-        recipe, open_session((folder / "1" / "model.onnx").read_bytes(), threads=threads)
-    )
+    """Open an exported model folder.
+
+    Raises
+    ------
+    ArtefactError
+        If its configuration or its network is missing or cannot be read.
+    """
+    recipe = read_recipe(folder)
+    path = folder / "1" / "model.onnx"
+    try:
+        return Artefact(recipe, open_session(path.read_bytes(), threads=threads))
+    except OSError as error:
+        raise ArtefactError(f"{path}: {error.strerror}") from error
+    except Exception as error:  # ONNX Runtime raises many kinds
+        raise ArtefactError(f"{path}: no network that ONNX Runtime can load: {error}") from error
 
 
 def export(

@@ -36,7 +36,14 @@ def check_repository(repository: Path) -> dict[str, list[str]]:
     -------
     dict of str to list of str
         By model folder, what is wrong with it; an empty list is a good folder.
+
+    Raises
+    ------
+    ArtefactError
+        If there is no such repository.
     """
+    if not repository.is_dir():
+        raise ArtefactError(f"{repository}: no such folder")
     folders = sorted(path for path in repository.iterdir() if path.is_dir())
     return {folder.name: check_model(folder) for folder in folders}
 

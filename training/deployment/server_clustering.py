@@ -20,7 +20,7 @@ from service import signature
 from service.recipe import PARAMETER, Recipe
 from service.signature import TensorSpec
 from training.deployment.export import ExportError
-from training.deployment.server_config import add_queue, read_config
+from training.deployment.server_config import add_queue, read_config, read_recipe
 
 SOURCE: Final = Path(__file__).parent / "server_model"
 PACKAGE: Final = "training.deployment.server_model"
@@ -50,9 +50,10 @@ def write_clustering(folder: Path) -> tuple[Path, Path]:
     ------
     ExportError
         If the model's method clusters in another way.
+    ArtefactError
+        If the folder holds no model.
     """
-    config = read_config(folder)
-    recipe = Recipe.from_json(config.parameters[PARAMETER].string_value)
+    config, recipe = read_config(folder), read_recipe(folder)
     if recipe.method not in METHODS:
         raise ExportError(
             f"{folder}: the server clusters for {', '.join(METHODS)}, not for {recipe.method}"

@@ -15,6 +15,7 @@ from tritonclient.grpc import model_config_pb2
 
 from service import signature
 from service.domain import Priority
+from service.errors import ArtefactError
 from service.recipe import PARAMETER, Recipe
 
 MAX_BATCH: Final = 8
@@ -109,11 +110,34 @@ def read_config(folder: Path) -> Any:
 
     Raises
     ------
-    ParseError
-        If it is no model configuration.
+    ArtefactError
+        If it is missing, or no model configuration.
     """
-    text = (folder / "config.pbtxt").read_text(encoding="utf-8")
-    return text_format.Parse(text, model_config_pb2.ModelConfig())
+    path = folder / "config.pbtxt"
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text_format.Parse(text, model_config_pb2.ModelConfig())
+    except OSError as error:
+        raise ArtefactError(f"{path}: {error.strerror}") from error
+    except (ValueError, text_format.ParseError) as error:
+        raise ArtefactError(f"{path}: no model configuration: {error}") from error
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Read the recipe in the ``config.pbtxt`` of a model folder.
+
+    Raises
+    ------
+    ArtefactError
+        As `read_config` does, and if there is no recipe in it, or none that can be used.
+    """
+    parameters = read_config(folder).parameters
+    if PARAMETER not in parameters:
+        raise ArtefactError(f"{folder / 'config.pbtxt'}: no parameter {PARAMETER!r}")
+    try:
+        return Recipe.from_json(parameters[PARAMETER].string_value)
+    except ArtefactError as error:
+        raise ArtefactError(f"{folder / 'config.pbtxt'}: {error}") from error
 
 
 def network_folders(repository: Path) -> list[Path]:
@@ -121,11 +145,14 @@ def network_folders(repository: Path) -> list[Path]:
 
     Raises
     ------
-    ParseError
-        If a ``config.pbtxt`` is no model configuration.
+    ArtefactError
+        If there is none, or a ``config.pbtxt`` is no model configuration.
     """
     folders = sorted(path.parent for path in repository.glob("*/config.pbtxt"))
-    return [folder for folder in folders if read_config(folder).backend == "onnxruntime"]
+    networks = [folder for folder in folders if read_config(folder).backend == "onnxruntime"]
+    if not networks:
+        raise ArtefactError(f"{repository} holds no model folder with a network")
+    return networks
 
 
 def configure(folder: Path, *, buckets: Sequence[int] | None = None) -> Path:
@@ -144,8 +171,7 @@ def configure(folder: Path, *, buckets: Sequence[int] | None = None) -> Path:
     ArtefactError
         If a bucket is no multiple that the network takes.
     """
-    config = read_config(folder)
-    recipe = Recipe.from_json(config.parameters[PARAMETER].string_value)
+    config, recipe = read_config(folder), read_recipe(folder)
     if buckets is not None:
         recipe = replace(recipe, size_buckets=tuple(buckets))
     channels = {tensor.name: int(tensor.dims[0]) for tensor in config.output}

@@ -70,9 +70,14 @@ def load(path: Path) -> Checkpoint:
     Raises
     ------
     CheckpointError
-        If keys are missing or unknown.
+        If there is no such file, it is no checkpoint, or keys are missing or unknown.
     """
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from error
+    except Exception as error:  # torch raises many kinds
+        raise CheckpointError(f"{path}: is no checkpoint of a run") from error
     if not isinstance(state, dict) or set(state) != set(_KEYS):
         found = sorted(state) if isinstance(state, dict) else type(state).__name__
         raise CheckpointError(f"{path}: holds {found}, expected {sorted(_KEYS)}")

@@ -12,6 +12,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from service.backends.model_config import model_from_config, parse_config
+from tests.live import ROOT
 from training.cli import main
 from training.commands import record
 from training.data.synthetic import NucleiDataset
@@ -261,14 +262,39 @@ def test_examples_are_drawn_again_byte_for_byte(place: Path, kind: str) -> None:
     [
         ("train @/tiny.toml --data @/nowhere --runs @/r", "no such split list"),
         ("train @/tiny.toml --data @/data --runs @/r --set optim.speed=1", "optim.speed"),
+        ("train @/none.toml --data @/data --runs @/r", "none.toml: No such file"),
         ("inspect test --data @/data", "no such split list"),
+        ("inspect train --data @/data --model @/none", "none: No such file"),
+        ("evaluate @/none --data @/data --split val", "none: No such file"),
+        ("evaluate @/tiny.toml --data @/data --split val", "is no checkpoint of a run"),
+        ("evaluate @/data --data @/data --split val", "config.pbtxt: No such file"),
+        ("evaluate @/broken --data @/data --split val", "no network that ONNX Runtime can load"),
+        ("evaluate @/bare --data @/data --split val", "no parameter 'segmentation'"),
+        ("tune @/none --data @/data", "none: No such file"),
+        ("tune @/data --data @/data --split val", "config.pbtxt: No such file"),
+        ("ablate @/none --data @/data", "none: No such file"),
+        ("export @/none.pt", "none.pt: No such file"),
+        ("card @/tiny.toml", "is no checkpoint of a run"),
+        ("shrink @/none --name small", "config.pbtxt: No such file"),
+        ("cluster-on-server @/none", "config.pbtxt: No such file"),
+        ("configure @/none", "holds no model folder"),
+        ("tensorrt @/none", "holds no model folder"),
+        ("check-repository @/none", "no such folder"),
     ],
 )
 def test_what_cannot_be_run_is_said_in_one_line(
     place: Path, capsys: pytest.CaptureFixture[str], command: str, words: str
 ) -> None:
+    shipped = ROOT / "model_repository" / "nuclei-fast"
+    for name in ("broken", "bare"):
+        (place / name / "1").mkdir(parents=True, exist_ok=True)
+    shutil.copy(shipped / "config.pbtxt", place / "broken")
+    (place / "broken" / "1" / "model.onnx").write_bytes(b"no network")
+    (place / "bare" / "config.pbtxt").write_text('name: "bare"')
     assert run(place, command) == 1
-    assert words in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1
 
 
 def test_a_model_folder_needs_a_split(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,7 +155,7 @@ def fill(form: object, size: tuple[int, ...]) -> Mask:
     Raises
     ------
     ValueError
-        If it is neither, or of another size.
+        If it is neither, of another size, or far outside the image.
     """
     if isinstance(form, Mapping):
         mask = rle.decode(form)
@@ -164,6 +164,9 @@ def fill(form: object, size: tuple[int, ...]) -> Mask:
         return mask
     if not isinstance(form, list) or not form or not all(_is_polygon(part) for part in form):
         raise ValueError("the segmentation is neither polygons nor run lengths")
+    reach = 2 * max(size)  # pycocotools walks along every edge: a far corner, or NaN, fills memory
+    if not all(abs(number) <= reach for part in form for number in part):
+        raise ValueError("a corner of the polygon lies far outside the image")
     parts = coco_mask.frPyObjects(form, *size)
     return rle.decode(coco_mask.merge(parts))
 

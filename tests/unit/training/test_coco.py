@@ -173,8 +173,10 @@ def twice(root: Path) -> None:
         (changed(segmentation=None), "annotation 2: the segmentation is neither"),
         (changed(segmentation=[]), "annotation 2: the segmentation is neither"),
         (changed(segmentation=[[1, 2, 3, 4]]), "annotation 2: the segmentation is neither"),
+        (changed(segmentation=[[1, 2, 3, 4, 5, float("nan")]]), "far outside the image"),
+        (changed(segmentation=[[1, 2, 3, 4, 5, -1e9]]), "far outside the image"),
         (changed(segmentation=[["x"] * 6]), "annotation 2: the segmentation is neither"),
-        (changed(segmentation=[[20, 20, 30, 20, 30, 30]]), "annotation 2: the mask is empty"),
+        (changed(segmentation=[[10, 10, 15, 10, 15, 15]]), "annotation 2: the mask is empty"),
         (changed(segmentation={"size": [6, 8], "counts": [3, 4]}), "annotation 2: "),
         (
             changed(segmentation={"size": [4, 4], "counts": [3, 13]}),

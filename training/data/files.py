@@ -3,51 +3,87 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from service.domain import ImageLimits
+from service.errors import RequestError
+from service.imaging.decode import decode_image
 from training.data.dataset import DataError
-
-# What it prints to the terminal names no file; the errors below do.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 Labels = npt.NDArray[np.int32]
 
+IMAGE_ENDINGS: Final = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
+LABEL_ENDINGS: Final = (".png", ".tif", ".tiff")
+"""Endings of the files that `read_image` and `read_labels` take, in the order of preference."""
+
+_ANY_SIZE: Final = ImageLimits(max_bytes=2**32, max_pixels=2**30, max_side_px=2**20)
+"""Files of one's own are no attack; a picture of more pixels would not fit the memory either."""
+
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
-    """Read an 8-bit picture, (H, W) when it is grey, else (H, W, 3) RGB.
+    """Read a picture as the gateway does: (H, W) uint8 when it is grey, else (H, W, 3) RGB.
+
+    Any format and depth that it takes; more than 8 bits are scaled by percentiles
+    (`service.imaging.decode`).
 
     Raises
     ------
     DataError
         If the file is missing or does not decode.
     """
-    pixels = _read(path)
-    if pixels.dtype != np.uint8:
-        raise DataError([f"{path}: {pixels.dtype} pixels, expected 8 bits"])
-    if pixels.ndim == 2:
-        return pixels
-    return np.ascontiguousarray(pixels[:, :, 2::-1])
+    try:
+        pixels = decode_image(_bytes(path), _ANY_SIZE).pixels
+    except RequestError as error:
+        raise DataError([f"{path}: {error.detail}"]) from error
+    first = pixels[:, :, :1]
+    return np.ascontiguousarray(first[:, :, 0]) if (pixels == first).all() else pixels
+
+
+def find_file(folder: Path, name: str, endings: tuple[str, ...]) -> Path:
+    """Find the file of an id.
+
+    Parameters
+    ----------
+    folder, name : Path, str
+        Where, and its name without ending.
+    endings : tuple of str
+        Those that it may have; the first that is there counts.
+
+    Returns
+    -------
+    Path
+        Where none is there, that with the first ending.
+    """
+    paths = [folder / f"{name}{ending}" for ending in endings]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def read_labels(path: Path) -> Labels:
-    """Read a label map of 8 or 16 bits; of a map with a palette, the indices.
+    """Read a label map of whole numbers; of a map with a palette, the indices.
 
     Raises
     ------
     DataError
-        If the file is missing, does not decode or has colour channels.
+        If the file is missing, does not decode, has colour channels or fractions.
     """
-    pixels = _read(path)
+    data = np.frombuffer(_bytes(path), np.uint8)
+    pixels: npt.NDArray[Any] | None = (
+        cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    )
+    if pixels is None:
+        raise DataError([f"{path}: does not decode as an image"])
     if pixels.ndim == 3:
         with Image.open(path) as picture:
             if picture.mode != "P":
                 raise DataError([f"{path}: {pixels.shape[2]} channels, a label map has one"])
             pixels = np.asarray(picture)
+    if pixels.dtype.kind not in "iu":
+        raise DataError([f"{path}: {pixels.dtype} pixels, a label map has whole numbers"])
     return pixels.astype(np.int32)
 
 
@@ -98,12 +134,7 @@ def read_list(path: Path) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def _read(path: Path) -> npt.NDArray[Any]:
+def _bytes(path: Path) -> bytes:
     if not path.is_file():
         raise DataError([f"{path}: no such file"])
-    pixels: npt.NDArray[Any] | None = cv2.imdecode(
-        np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED
-    )
-    if pixels is None:
-        raise DataError([f"{path}: does not decode as an image"])
-    return pixels
+    return path.read_bytes()

@@ -1,7 +1,8 @@
 """The folder layout, that of DSB2018 and Usiigaci here.
 
-``images/<id>.png``, one or more label folders with ``<id>.png`` (16-bit, 0 background, 1..N
-instances), and split lists ``<split>.txt`` of ids, one per line.
+``images/<id>.png`` (or TIFF, JPEG, WebP, BMP, of any depth), one or more label folders with
+``<id>.png`` or ``<id>.tif`` (0 background, 1..N instances), and split lists ``<split>.txt`` of ids,
+one per line.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from pathlib import Path
 
 from training.data.dataset import DataError, Sample
 from training.data.files import (
+    IMAGE_ENDINGS,
+    LABEL_ENDINGS,
+    find_file,
     read_image,
     read_labels,
     read_list,
@@ -61,11 +65,11 @@ class FolderDataset:
         return Sample(name, image, labels)
 
     def _image_path(self, name: str) -> Path:
-        return self.root / "images" / f"{name}.png"
+        return find_file(self.root / "images", name, IMAGE_ENDINGS)
 
     def _label_path(self, name: str) -> Path:
         for folder in self.label_folders:
-            path = self.root / folder / f"{name}.png"
+            path = find_file(self.root / folder, name, LABEL_ENDINGS)
             if path.is_file():
                 return path
         tried = ", ".join(f"{folder}/" for folder in self.label_folders)

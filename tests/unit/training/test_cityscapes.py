@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
     write(tmp_path, codes)
     picture = tmp_path / "leftImg8bit/val" / f"{NAME}_leftImg8bit.png"
     picture.parent.mkdir(parents=True)
-    cv2.imwrite(str(picture), np.stack([GREY] * 3, axis=2))
+    cv2.imwrite(str(picture), np.stack([GREY, GREY, 255 - GREY], axis=2))
     return tmp_path
 
 

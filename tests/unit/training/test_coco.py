@@ -161,7 +161,7 @@ def twice(root: Path) -> None:
     ("fault", "words"),
     [
         (no_image, "a.png: no such file"),
-        (corrupt_image, "a.png: does not decode"),
+        (corrupt_image, "a.png: the data is none of PNG, JPEG"),
         (other_image, "a.png: (4, 8) pixels"),
         (not_json, "instances_val2017.json: not JSON"),
         (no_annotations, "has no list 'annotations'"),

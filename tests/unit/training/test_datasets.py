@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from service.domain import ImageLimits
+from service.imaging.decode import decode_image
 from training.config.data import DataConfig
 from training.config.experiment import Config
 from training.data.dataset import CachedDataset, DataError, problems
@@ -47,6 +49,19 @@ def test_images_come_as_rgb_and_masks_as_int32(root: Path) -> None:
     assert grey.labels.dtype == np.int32
 
 
+def test_microscopes_files_are_read_as_the_gateway_reads_them(root: Path) -> None:
+    for path in (root / "images/a.png", root / "labels/a.png"):
+        path.unlink()
+    deep = GREY.astype(np.uint16) * 900 + 77
+    cv2.imwrite(str(root / "images/a.tif"), deep)
+    cv2.imwrite(str(root / "labels/a.tiff"), LABELS)
+    sample = FolderDataset.open(root, "train", ("labels",))[0]
+    served = decode_image((root / "images/a.tif").read_bytes(), ImageLimits())
+    assert served.source_bits == 16
+    assert np.array_equal(sample.image, served.pixels[:, :, 0])
+    assert np.array_equal(sample.labels, LABELS)
+
+
 def test_the_first_label_folder_that_has_a_mask_gives_it(root: Path) -> None:
     dataset = FolderDataset.open(root, "train", ("better", "labels"))
     assert dataset[0].labels.max() == 2
@@ -81,22 +96,28 @@ def no_image(root: Path) -> None:
     (root / "images/b.png").unlink()
 
 
-def deep_image(root: Path) -> None:
-    cv2.imwrite(str(root / "images/b.png"), LABELS)
-
-
 def colour_mask(root: Path) -> None:
     cv2.imwrite(str(root / "labels/b.png"), np.zeros((6, 8, 3), np.uint8))
+
+
+def fractions(root: Path) -> None:
+    (root / "labels/b.png").unlink()
+    cv2.imwrite(str(root / "labels/b.tif"), LABELS.astype(np.float32))
+
+
+def nothing(root: Path) -> None:
+    (root / "labels/b.png").write_bytes(b"")
 
 
 FAULTS = [
     (no_mask, "no mask"),
     (other_size, "(4, 8) pixels, the image has (6, 8)"),
     (no_instance, "no instance"),
-    (corrupt_image, "does not decode"),
+    (corrupt_image, "the PNG data is truncated"),
     (no_image, "no such file"),
-    (deep_image, "expected 8 bits"),
     (colour_mask, "3 channels"),
+    (fractions, "float32 pixels, a label map has whole numbers"),
+    (nothing, "does not decode"),
 ]
 
 
@@ -108,7 +129,7 @@ def test_a_broken_file_is_reported_by_name_before_training_starts(
     with pytest.raises(DataError) as caught:
         open_datasets(Config(name="x", data=DataConfig(kind="folder")), root)
     (problem,) = caught.value.problems
-    assert "b.png" in problem
+    assert "b." in problem
     assert words in problem
 
 

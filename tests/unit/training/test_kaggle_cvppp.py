@@ -152,7 +152,7 @@ def corrupt_picture(root: Path) -> None:
         (small_label, "plant002_label.png: (4, 8) pixels"),
         (colour_label, "plant002_label.png: 3 channels"),
         (small_foreground, "plant002_fg.png: (4, 8) pixels"),
-        (corrupt_picture, "plant002_rgb.png: does not decode"),
+        (corrupt_picture, "plant002_rgb.png: the data is none of PNG"),
     ],
 )
 def test_broken_leaf_files_are_named(

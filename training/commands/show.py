@@ -22,6 +22,7 @@ def print_score(title: str, score: Score, coco: Mapping[str, float] | None = Non
     console.print("  " + line(score), markup=False)
     pooled = "  ".join(f"{score.pooled(t).ap:.3f}" for t in PRINTED)
     console.print(f"  pooled AP {pooled}  F1@0.5 {score.pooled(0.5).f1:.3f}", markup=False)
+    console.print(f"  {score.faults}", markup=False)
     if coco is not None:
         figures = "  ".join(f"{name} {value:.3f}" for name, value in coco.items())
         console.print(f"  COCO {figures}", markup=False)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.metrics.dice import count_difference, foreground_dice, symmetric_best_dice
+from training.metrics.faults import Faults, added, faults
 from training.metrics.matching import Matching, match, overlap, pooled
 from training.metrics.outline import outline_offset
 from training.metrics.pieces import cut_and_kept
@@ -42,6 +43,8 @@ class ImageScore:
         Predicted minus true count.
     cut, kept : int
         True instances in several pieces, and those of them that kept one id.
+    faults : Faults
+        What became of every instance.
     outline_px : float
         How far outside the drawn outlines the found ones lie (`training.metrics.outline`).
     scores : tuple of float
@@ -58,6 +61,7 @@ class ImageScore:
     dic: int
     cut: int
     kept: int
+    faults: Faults
     outline_px: float
     scores: tuple[float, ...]
     right: tuple[bool, ...]
@@ -130,6 +134,11 @@ class Score:
         """Mean over images of how far found outlines lie from drawn ones, to either side."""
         return float(np.mean([abs(image.outline_px) for image in self.images]))
 
+    @property
+    def faults(self) -> Faults:
+        """What became of every instance, summed over images."""
+        return added(image.faults for image in self.images)
+
     def drawn_alike(self) -> Score | None:
         """Keep the images whose outlines lie within `ALIKE_PX`; None where there is none."""
         alike = tuple(image for image in self.images if abs(image.outline_px) <= ALIKE_PX)
@@ -155,6 +164,7 @@ class Score:
             "abs_dic": self.abs_dic,
             "cut": sum(image.cut for image in self.images),
             "kept": sum(image.kept for image in self.images),
+            "faults": self.faults._asdict(),
             "calibration_error": self.calibration_error,
             "outline_px": self.outline_px,
             "drawn_alike": {
@@ -197,6 +207,7 @@ def score_labels(
         dic=count_difference(pair),
         cut=cut,
         kept=kept,
+        faults=faults(pair),
         outline_px=outline_offset(pair),
         scores=tuple(by_id[pair.pred_ids - 1].tolist()),
         right=tuple(bool(best >= THRESHOLDS[0]) for best in pair.iou.max(axis=0, initial=0.0)),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.metrics.faults import Faults
 from training.metrics.score import ALIKE_PX
 from training.report import method_table
 from training.report.network_table import table
@@ -103,6 +104,7 @@ def _section(title: str, rows: Sequence[Record]) -> str:
             if best.name == REFERENCE
             for row in rows
         ),
+        *(f"- {row['model']}: {Faults(**row['faults'])}." for row in rows if "faults" in row),
         *(f"- {_alike(row)}" for row in rows if row.get("drawn_alike", {}).get("ap")),
         *(f"- {row['model']}: `{row['command']}`" for row in rows),
     ]

@@ -16,6 +16,7 @@ from training.metrics.dice import (
     foreground_dice,
     symmetric_best_dice,
 )
+from training.metrics.faults import Faults, added, faults
 from training.metrics.matching import Matching, match, overlap, pooled
 from training.metrics.outline import outline_offset
 from training.metrics.pieces import cut_and_kept
@@ -233,3 +234,42 @@ def test_images_drawn_in_another_way_are_left_out_of_those_drawn_alike() -> None
     assert both.summary()["drawn_alike"]["ap"]["0.9"] == 1.0
     assert Score((otherwise,)).drawn_alike() is None
     assert Score((otherwise,)).summary()["drawn_alike"] == {"images": 0, "ap": {}}
+
+
+def row(text: str) -> Labels:
+    """A label image of one row, written as digits."""
+    return np.array([[int(letter) for letter in text]], np.int32)
+
+
+@pytest.mark.parametrize(
+    ("true", "pred", "wanted"),
+    [
+        ("1111", "7777", Faults(found=1)),
+        ("1111", "0000", Faults(missed=1)),
+        ("1111", "0077", Faults(missed=1)),  # half of it, with an IoU of no more than half
+        ("0000", "7777", Faults(spurious=1)),
+        ("11112222", "77777777", Faults(merged=2)),
+        ("1111111222", "7777777777", Faults(found=1, merged=1)),
+        ("111111", "776688", Faults(pieces=1)),
+        ("111111", "777768", Faults(found=1)),
+        ("1111000000", "0777777777", Faults(misdrawn=1, spurious=1)),
+    ],
+)
+def test_every_fault_has_its_name(true: str, pred: str, wanted: Faults) -> None:
+    assert faults(overlap(row(true), row(pred))) == wanted
+
+
+@given(label_images, label_images)
+def test_every_drawn_instance_has_one_fate(true: Labels, pred: Labels) -> None:
+    pair = overlap(true, pred)
+    fate = faults(pair)
+    assert sum(fate) - fate.spurious == pair.true_sizes.size
+    assert fate.found == match(pair, 0.5, strict=True).tp
+    assert fate.spurious <= pair.pred_sizes.size - fate.found
+
+
+def test_fates_add_up_over_images() -> None:
+    assert added([Faults(found=2, merged=1), Faults(found=3, spurious=4)]) == Faults(
+        5, 0, 1, 0, 0, 4
+    )
+    assert added([]) == Faults()

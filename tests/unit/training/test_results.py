@@ -54,11 +54,21 @@ def test_every_figure_of_a_record_stands_in_its_row(folder: Path) -> None:
     assert "## val\n\n7 images." in page
     row = "| mine | 0.750 | 0.750 | 0.750 | 0.750 | 0.750 | 0.750 | 0.610 | 0.620 | 0.630 | 1.50 |"
     assert f"{row} 0.440 | 0.031 | 0.27 | 229, 164 |" in page
+    assert "- mine: of 40" not in page
     assert (
         "- mine: in 5 of the 7 images the outlines lie within 0.5 px of the drawn ones on the "
         "whole; AP there: 0.750 at 0.5, 0.750 at 0.7, 0.750 at 0.9." in page
     )
     assert "- mine: `python -m training evaluate mine`" in page
+
+
+def test_what_became_of_the_instances_stands_below_the_table(folder: Path) -> None:
+    counts = {"found": 30, "missed": 4, "merged": 3, "pieces": 2, "misdrawn": 1, "spurious": 5}
+    write(folder, "a", record(faults=counts))
+    assert (
+        "- mine: of 40 drawn 30 found, 4 missed, 3 merged, 2 in pieces, 1 misdrawn; "
+        "5 where none is." in write_results(folder)
+    )
 
 
 def test_every_row_has_the_columns_of_the_head(folder: Path) -> None:

@@ -29,7 +29,7 @@ from service.postprocess.clustering import decode_discriminative
 from service.postprocess.extract import DEFAULT_OPTIONS, extract, rank
 from service.postprocess.extract import label as find
 from service.postprocess.foreground import foreground_masks
-from service.postprocess.scores import foreground_confidence
+from service.postprocess.scores import expected_iou
 from service.recipe import Recipe
 
 SIZES: tuple[tuple[int, int, int], ...] = ((256, 256, 30), (1024, 1024, 300), (2160, 3840, 1000))
@@ -86,9 +86,7 @@ def stages(height: int, width: int, count: int) -> dict[str, Callable[[], Any]]:
         "pad": partial(fit, pixels, multiple=MULTIPLE),
         "foreground": partial(foreground_masks, logits, 0.5),
         "cluster": cluster,
-        "scores": partial(
-            foreground_confidence, decoded.labels, logits[0], decoded.confidence.size
-        ),
+        "scores": partial(expected_iou, decoded.labels, logits[0], decoded.confidence.size),
         "rank, encode": lambda: rank(
             type(found)(found.labels.copy(), found.scores, found.classes), RECIPE, DEFAULT_OPTIONS
         ),

@@ -65,6 +65,8 @@ class Recipe:
         Keyword arguments of the method's decoder (`service.postprocess`).
     score_calibration : tuple of float
         What turns scores into probabilities (`service.postprocess.calibration`); empty: nothing.
+    min_score : float
+        Smallest score of an instance that is shown, unless the caller asks otherwise.
     network_sha256 : str
         Hex digest of ``model.onnx``.
     golden : Golden, optional
@@ -82,6 +84,7 @@ class Recipe:
     foreground_threshold: float = 0.5
     decoder: Mapping[str, float] = field(default_factory=dict)
     score_calibration: tuple[float, ...] = ()
+    min_score: float = 0.0
     network_sha256: str = ""
     golden: Golden | None = None
 
@@ -125,13 +128,13 @@ class Recipe:
                 f"recipe: embedding_scale {self.embedding_scale} must be "
                 f"{self.embedding_size} positive numbers, or none"
             )
-        if self.score_calibration and (
-            len(self.score_calibration) != 2 or self.score_calibration[0] <= 0.0
-        ):
+        if len(self.score_calibration) not in (0, 3):
             raise ArtefactError(
-                f"recipe: score_calibration {self.score_calibration} must be a slope above 0 and "
-                "an offset, or none"
+                f"recipe: score_calibration {self.score_calibration} must be two slopes and an "
+                "offset, or none"
             )
+        if not 0.0 <= self.min_score <= 1.0:
+            raise ArtefactError(f"recipe: min_score is {self.min_score}, must lie in [0, 1]")
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:

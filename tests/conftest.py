@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -30,3 +31,13 @@ def redis_server(running_redis: RedisServer) -> RedisServer:
     """A Redis with nothing in it."""
     running_redis.empty()
     return running_redis
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Undo what a command under test did to the root logger: the next test reads its log."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers

@@ -110,6 +110,7 @@ def _model_out(model: Model, default: str) -> ModelOut:
         stride=recipe.stride,
         size_multiple=recipe.size_multiple,
         foreground_threshold=recipe.foreground_threshold,
+        min_score=recipe.min_score,
         decoder=dict(recipe.decoder),
         network_sha256=recipe.network_sha256,
         max_batch=model.max_batch,

@@ -68,7 +68,9 @@ class SegmentQuery(BaseModel):
     min_area: int | None = Field(
         None, ge=0, le=MAX_AREA_PX, description="Smallest instance, in pixels."
     )
-    min_score: float = Field(0.0, ge=0, le=1, description="Lowest score of an instance.")
+    min_score: float | None = Field(
+        None, ge=0, le=1, description="Lowest score of an instance; the model's own when absent."
+    )
     max_instances: int = Field(
         MAX_INSTANCES, ge=1, le=MAX_INSTANCES, description="Most instances; the best scored stay."
     )
@@ -261,6 +263,7 @@ class ModelOut(BaseModel):
     stride: int
     size_multiple: int
     foreground_threshold: float
+    min_score: float
     decoder: dict[str, float]
     network_sha256: str
     max_batch: int

@@ -43,7 +43,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bandwidth", type=float, help="clustering radius, in embedding units")
     parser.add_argument("--foreground-threshold", type=float, help="probability, in (0, 1)")
     parser.add_argument("--min-area", type=int, help="smallest instance, in pixels")
-    parser.add_argument("--min-score", type=float, default=0.0, help="lowest score, in [0, 1]")
+    parser.add_argument("--min-score", type=float, help="lowest score, in [0, 1]")
 
 
 def calling(settings: Settings) -> Calling:
@@ -57,8 +57,8 @@ def answering(
 ) -> Iterator[tuple[Answer, int]]:
     """Hand over what answers images, here or on a server, and how many at once suit it."""
     if arguments.url:
-        asked: Asked = {"min_score": arguments.min_score}
-        for name in ("model", "bandwidth", "foreground_threshold", "min_area"):
+        asked: Asked = {}
+        for name in ("model", "bandwidth", "foreground_threshold", "min_area", "min_score"):
             if getattr(arguments, name) is not None:
                 asked[name] = getattr(arguments, name)
         with Client(arguments.url, **calling(settings)) as client:

@@ -7,7 +7,7 @@ Axes: E embedding, C classes, H W image, h w network output, K instances.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from service.postprocess.metric_learning import decode_metric_learning
 from service.postprocess.quantised import dequantise
 from service.postprocess.recurrent import decode_recurrent
 from service.postprocess.regions import first_pixels, names_in, rename
-from service.postprocess.scores import foreground_confidence
+from service.postprocess.scores import expected_iou
 from service.postprocess.segmentation import Segmentation
 from service.postprocess.spatial import decode_spatial
 from service.recipe import Recipe
@@ -48,7 +48,7 @@ class ExtractOptions:
         Probability above which a pixel is foreground, in (0, 1).
     min_area : int, optional
         Smallest instance to keep, in pixels.
-    min_score : float
+    min_score : float, optional
         Smallest score to keep.
     max_instances : int
         Most instances to keep; the best scored stay.
@@ -59,7 +59,7 @@ class ExtractOptions:
     bandwidth: float | None = None
     foreground_threshold: float | None = None
     min_area: int | None = None
-    min_score: float = 0.0
+    min_score: float | None = None
     max_instances: int = 65_535
     class_ids: frozenset[int] | None = None
 
@@ -83,6 +83,26 @@ class Labelled:
 
     labels: npt.NDArray[np.int32]
     scores: npt.NDArray[np.float64]
+    classes: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Instances before they are scored.
+
+    Parameters
+    ----------
+    labels : (H, W) int32
+        0 background, else 1..K.
+    confidence, overlap : (K,) float64
+        Of the decoder, and expected IoU: what a score is made of.
+    classes : (K,) int64
+        Index of each instance's class in the recipe.
+    """
+
+    labels: npt.NDArray[np.int32]
+    confidence: npt.NDArray[np.float64]
+    overlap: npt.NDArray[np.float64]
     classes: npt.NDArray[np.int64]
 
 
@@ -126,14 +146,20 @@ def label(
     options: ExtractOptions = DEFAULT_OPTIONS,
 ) -> Labelled:
     """Decode and score, class by class; parameters and errors as for `extract`."""
-    find = _as_the_server_found if recipe.clustered else _find
+    if recipe.clustered:
+        return _as_the_server_found(prediction, recipe, size, options)
     found = find(prediction, recipe, size, options)
-    return replace(found, scores=calibrated(found.scores, recipe.score_calibration))
+    scores = calibrated(found.confidence, found.overlap, recipe.score_calibration)
+    return Labelled(found.labels, scores, found.classes)
 
 
-def _find(
-    prediction: Prediction, recipe: Recipe, size: tuple[int, int], options: ExtractOptions
-) -> Labelled:
+def find(
+    prediction: Prediction,
+    recipe: Recipe,
+    size: tuple[int, int],
+    options: ExtractOptions = DEFAULT_OPTIONS,
+) -> Found:
+    """Decode, class by class; parameters and errors as for `extract`."""
     height, width = size
     logits = prediction.foreground_logits[:, :height, :width]
     if logits.shape != (len(recipe.classes), height, width):
@@ -143,23 +169,29 @@ def _find(
         )
     masks = foreground_masks(logits, options.foreground_threshold or recipe.foreground_threshold)
     labels: npt.NDArray[np.int32] | None = None
-    scores: list[float] = []
+    confidence: list[float] = []
+    overlap: list[float] = []
     classes: list[int] = []
     for c, category in enumerate(recipe.classes):
         if options.class_ids is not None and category.id not in options.class_ids:
             continue
         found = _decode(prediction, recipe, c, masks[c], options)
         count = found.confidence.size
-        probability = foreground_confidence(found.labels, logits[c], count)
+        overlap.extend(expected_iou(found.labels, logits[c], count).tolist())
         if labels is None:
             labels = found.labels
         else:
-            np.add(found.labels, len(scores), out=labels, where=found.labels > 0)
-        scores.extend((found.confidence * probability).tolist())
+            np.add(found.labels, len(confidence), out=labels, where=found.labels > 0)
+        confidence.extend(found.confidence.tolist())
         classes.extend([c] * count)
     if labels is None:  # no class was asked for that the network knows
         labels = np.zeros(size, np.int32)
-    return Labelled(labels, np.array(scores, np.float64), np.array(classes, np.int64))
+    return Found(
+        labels,
+        np.array(confidence, np.float64),
+        np.array(overlap, np.float64),
+        np.array(classes, np.int64),
+    )
 
 
 def rank(found: Labelled, recipe: Recipe, options: ExtractOptions) -> Segmentation:
@@ -178,7 +210,8 @@ def rank(found: Labelled, recipe: Recipe, options: ExtractOptions) -> Segmentati
     order = np.argsort(-scores, kind="stable")
     if (scores[order[1:]] == scores[order[:-1]]).any():
         order = np.lexsort((first_pixels(labels, scores.size), -scores))
-    order = order[scores[order] >= options.min_score][: options.max_instances]
+    least = recipe.min_score if options.min_score is None else options.min_score
+    order = order[scores[order] >= least][: options.max_instances]
     if order.size < scores.size:  # else all are encoded in vain that nobody asked for
         rename(labels, names_in(order, scores.size))
         found = Labelled(labels, scores[order], found.classes[order])

@@ -36,7 +36,8 @@ export function slidersOf(model, limits) {
       initial: decoder.min_pixels ?? 0, min: 0, max: 1000, step: 1, hint: "Smaller ones are left out",
     },
     {
-      name: "min_score", label: "Lowest score", initial: 0, min: 0, max: 1, step: 0.01,
+      name: "min_score", label: "Lowest score", initial: model.min_score,
+      min: 0, max: 1, step: 0.01,
       hint: "Less certain ones are left out",
     },
   ];

@@ -117,9 +117,16 @@ def decoded_otherwise(recipe: Recipe, changes: Sequence[str]) -> Recipe:
             raise ConfigError(f"--decode {item}: {text!r} is not a number") from None
     threshold = settings.pop("foreground_threshold", recipe.foreground_threshold)
     require(0 < threshold < 1, "--decode foreground_threshold: must lie in (0, 1)")
+    least = settings.pop("min_score", recipe.min_score)
+    require(0 <= least <= 1, "--decode min_score: must lie in [0, 1]")
     for fault in faults(recipe.method, settings):
         raise ConfigError(f"--decode: {fault}")
-    return replace(recipe, foreground_threshold=threshold, decoder={**recipe.decoder, **settings})
+    return replace(
+        recipe,
+        foreground_threshold=threshold,
+        min_score=least,
+        decoder={**recipe.decoder, **settings},
+    )
 
 
 def open_split(options: argparse.Namespace, config: Config | None, recipe: Recipe) -> Dataset:

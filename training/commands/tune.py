@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 from service.recipe import Recipe
@@ -15,8 +14,7 @@ from training.config.experiment import DecodeConfig
 from training.deployment.retune import retune
 from training.loop import checkpoint
 from training.report.card import with_decode
-from training.scoring.calibration import fit_calibration
-from training.scoring.tuning import tune
+from training.scoring.tuning import refitted, tune
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -40,20 +38,21 @@ def run(options: argparse.Namespace) -> None:
     """Print every setting tried and store the best in the checkpoint or model folder."""
     network, recipe, _, config = open_model(options)
     dataset = open_split(options, config, recipe)
-    # The curve is fitted to scores that none has bent yet.
-    recipe = replace(recipe, score_calibration=())
-    trial = None
-    for trial in islice(tune(network, dataset, recipe), 1 if options.keep else None):
-        settings = {"foreground_threshold": trial.recipe.foreground_threshold}
+    if options.keep:
+        trials = iter([refitted(network, dataset, recipe)])
+    else:
+        trials = tune(network, dataset, recipe, refit=not options.tta)
+    for trial in trials:
+        settings = {
+            "foreground_threshold": trial.recipe.foreground_threshold,
+            "min_score": trial.recipe.min_score,
+        }
         text = " ".join(f"{k}={v:g}" for k, v in {**settings, **trial.recipe.decoder}.items())
         console.print(f"mean AP {trial.score.mean_ap:.4f}  {text}", markup=False)
-    if trial is None:
-        return
     if options.tta:
         print_score("best, the last line above", trial.score)
         return
-    curve = fit_calibration(*trial.score.outcomes())
-    _store(options.model, replace(trial.recipe, score_calibration=curve))
+    _store(options.model, trial.recipe)
     print_score(f"best, stored in {options.model}", trial.score)
 
 
@@ -62,6 +61,7 @@ def _store(path: Path, recipe: Recipe) -> None:
         foreground_threshold=recipe.foreground_threshold,
         settings=dict(recipe.decoder),
         score_calibration=recipe.score_calibration,
+        min_score=recipe.min_score,
     )
     if path.is_dir():
         retune(path, recipe)

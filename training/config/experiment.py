@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from service.decoder_settings import faults
-from training.config.checks import STRICT, ConfigError, Whole, require
+from training.config.checks import STRICT, ConfigError, Share, Whole, require
 from training.config.data import AugmentConfig, DataConfig
 from training.config.loss import LossConfig
 from training.config.model import ModelConfig
@@ -30,18 +30,20 @@ class DecodeConfig:
         Keyword arguments of the method's decoder.
     score_calibration : tuple of float
         What turns scores into probabilities (`service.postprocess.calibration`); `tune` fits it.
+    min_score : float
+        Smallest score of an instance that is shown; `tune` finds it.
     """
 
     foreground_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     settings: Mapping[str, float] = field(default_factory=dict)
     score_calibration: tuple[float, ...] = ()
+    min_score: Share = 0.0
 
     def __post_init__(self) -> None:
         """Check what no type says."""
         require(
-            not self.score_calibration
-            or (len(self.score_calibration) == 2 and self.score_calibration[0] > 0),
-            "decode.score_calibration: must be a slope above 0 and an offset, or nothing",
+            not self.score_calibration or len(self.score_calibration) == 3,
+            "decode.score_calibration: must be two slopes and an offset, or nothing",
         )
 
 

@@ -102,7 +102,9 @@ def _ensemble_config(network: Any, recipe: Recipe, stage: str, name: str) -> Any
         second.input_map[tensor] = f"network_{tensor}"
     for spec in signature.CLUSTERED:
         second.output_map[spec.name] = spec.name
-    config.parameters[PARAMETER].string_value = replace(recipe, clustered=True).to_json()
+    # The stage knows the curve of the scores, and sends what comes out of it.
+    own = replace(recipe, clustered=True, score_calibration=())
+    config.parameters[PARAMETER].string_value = own.to_json()
     return config
 
 

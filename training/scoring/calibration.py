@@ -7,28 +7,33 @@ import numpy.typing as npt
 
 from service.postprocess.calibration import log_odds
 
+Float64 = npt.NDArray[np.float64]
+
 _ROUNDS = 100
 _ENOUGH = 10
 """Instances of either kind below which a curve would be chance."""
 
+_RIDGE = 1e-3
+"""Keeps the slope of a figure that says nothing at zero."""
+
 
 def fit_calibration(
-    scores: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]
+    confidence: Float64, overlap: Float64, right: npt.NDArray[np.bool_]
 ) -> tuple[float, ...]:
     """Find the logistic curve under which the outcomes were likeliest.
 
     Parameters
     ----------
-    scores : (N,) float64
-        Of instances, in [0, 1], as they are without calibration.
+    confidence, overlap : (N,) float64
+        Of instances, in [0, 1], as `service.postprocess.calibration.calibrated` takes them.
     right : (N,) bool
         Whether each covers a true instance with an IoU of 0.5 or more.
 
     Returns
     -------
     tuple of float
-        Slope and offset; empty where there are too few of one kind, or where a higher score does
-        not mean more often right: then scores are better left alone.
+        The two slopes and the offset; empty where there are too few of one kind, or where a surer
+        outline does not mean more often right: then scores are better left alone.
 
     References
     ----------
@@ -37,17 +42,17 @@ def fit_calibration(
     hits, misses = int(right.sum()), int((~right).sum())
     if min(hits, misses) < _ENOUGH:
         return ()
-    x = np.stack([log_odds(scores), np.ones(len(scores))], axis=1)
+    x = np.stack([log_odds(confidence), log_odds(overlap), np.ones(right.size)], axis=1)
     target = np.where(right, (hits + 1) / (hits + 2), 1 / (misses + 2))
-    curve = np.zeros(2)
+    ridge = _RIDGE * np.diag([1.0, 1.0, 0.0]) + 1e-9 * np.eye(3)
+    curve = np.zeros(3)
     for _ in range(_ROUNDS):  # Newton's method; the likelihood is concave
         probability = 1 / (1 + np.exp(-x @ curve))
         weight = probability * (1 - probability)
-        step = np.linalg.solve(
-            x.T @ (weight[:, None] * x) + 1e-9 * np.eye(2), x.T @ (target - probability)
-        )
+        slope = x.T @ (target - probability) - ridge @ curve
+        step = np.linalg.solve(x.T @ (weight[:, None] * x) + ridge, slope)
         curve += step
         if np.abs(step).max() < 1e-9:
             break
-    slope, offset = (round(float(value), 4) for value in curve)
-    return (slope, offset) if slope > 0 else ()
+    tightness, sureness, offset = (round(float(value), 4) for value in curve)
+    return (tightness, sureness, offset) if sureness > 0 else ()

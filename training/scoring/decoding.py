@@ -84,6 +84,7 @@ def recipe_of(config: Config) -> Recipe:
         foreground_threshold=config.decode.foreground_threshold,
         decoder=_derived(config) | dict(config.decode.settings),
         score_calibration=config.decode.score_calibration,
+        min_score=config.decode.min_score,
     )
 
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from types import MappingProxyType
 
+import numpy as np
+import numpy.typing as npt
+
 from service.domain import Method, Prediction
+from service.postprocess.extract import find
 from service.recipe import Recipe
 from training.data.dataset import Dataset, Sample
+from training.metrics.matching import overlap
 from training.metrics.score import Score
+from training.scoring.calibration import fit_calibration
 from training.scoring.decoding import Network, answer, samples
 from training.scoring.evaluation import score_answer
+
+Float64 = npt.NDArray[np.float64]
+Pairs = Sequence[tuple[Sample, Prediction]]
 
 GROUPING: Mapping[Method, tuple[str, tuple[float, ...]]] = MappingProxyType(
     {
@@ -45,6 +55,15 @@ FOREGROUND: tuple[float, ...] = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65)
 MIN_PIXELS: tuple[float, ...] = (16.0, 32.0, 64.0, 128.0, 256.0)
 """Smallest instances."""
 
+SMALLER: tuple[float, ...] = (1.0, 0.75, 0.5)
+"""Of the smallest instance: what is small and doubtful may fall by its score instead."""
+
+RIGHT = 0.5
+"""IoU from which an answer counts as right."""
+
+LEAST: tuple[float, ...] = (0.0, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7)
+"""Smallest scores."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -54,7 +73,9 @@ class Trial:
     score: Score
 
 
-def tune(network: Network, dataset: Dataset, recipe: Recipe) -> Iterator[Trial]:
+def tune(
+    network: Network, dataset: Dataset, recipe: Recipe, *, refit: bool = True
+) -> Iterator[Trial]:
     """Try settings, one after the other, keeping the best of each before the next.
 
     Parameters
@@ -65,6 +86,8 @@ def tune(network: Network, dataset: Dataset, recipe: Recipe) -> Iterator[Trial]:
         Validation data, never test data.
     recipe : Recipe
         Where the search starts.
+    refit : bool
+        Fit the curve of the scores; else it stays as it is.
 
     Yields
     ------
@@ -74,18 +97,31 @@ def tune(network: Network, dataset: Dataset, recipe: Recipe) -> Iterator[Trial]:
     Notes
     -----
     First what groups pixels (`GROUPING`), then whether close clusters are joined, then foreground
-    threshold and smallest size together: the groups hardly depend on each other.
+    threshold and smallest size together: the groups hardly depend on each other. The curve of the
+    scores is fitted at the end, for a few smallest sizes, and then the smallest score is chosen.
     """
-    pairs = [(sample, network.predict(sample.image)) for sample in samples(dataset)]
+    pairs = _predicted(network, dataset)
+    recipe = replace(recipe, min_score=0.0)
     best = Trial(recipe, _score(pairs, recipe))
     yield best
-    for stage in (_groupings, _joins, _masks):
+    for stage in (_groupings, _joins, _masks, partial(_leasts, pairs, refit=refit)):
         for candidate in stage(best.recipe):
             trial = Trial(candidate, _score(pairs, candidate))
             yield trial
             if trial.score.mean_ap > best.score.mean_ap:
                 best = trial
     yield best
+
+
+def refitted(network: Network, dataset: Dataset, recipe: Recipe) -> Trial:
+    """Fit the curve of the scores alone; parameters as for `tune`."""
+    pairs = _predicted(network, dataset)
+    recipe = replace(recipe, score_calibration=fit_calibration(*outcomes(pairs, recipe)))
+    return Trial(recipe, _score(pairs, recipe))
+
+
+def _predicted(network: Network, dataset: Dataset) -> Pairs:
+    return [(sample, network.predict(sample.image)) for sample in samples(dataset)]
 
 
 def _groupings(recipe: Recipe) -> list[Recipe]:
@@ -121,7 +157,43 @@ def _masks(recipe: Recipe) -> list[Recipe]:
     ]
 
 
-def _score(pairs: Sequence[tuple[Sample, Prediction]], recipe: Recipe) -> Score:
+def _leasts(pairs: Pairs, recipe: Recipe, *, refit: bool) -> Iterator[Recipe]:
+    for share in SMALLER:
+        pixels = round(recipe.decoder.get("min_pixels", 1.0) * share)
+        smaller = replace(recipe, decoder={**recipe.decoder, "min_pixels": float(pixels)})
+        if refit:
+            curve = fit_calibration(*outcomes(pairs, smaller))
+            smaller = replace(smaller, score_calibration=curve)
+        for least in LEAST:
+            yield replace(smaller, min_score=least)
+
+
+def outcomes(pairs: Pairs, recipe: Recipe) -> tuple[Float64, Float64, npt.NDArray[np.bool_]]:
+    """Tell how sure every answer looks, and whether it is right: what `fit_calibration` takes.
+
+    Parameters
+    ----------
+    pairs : sequence of (Sample, Prediction)
+        Images with truth, and the network's output for them.
+    recipe : Recipe
+        How it is read.
+    """
+    parts = []
+    for sample, prediction in pairs:
+        found = find(prediction, recipe, sample.labels.shape)
+        classes = None
+        if sample.classes is not None:
+            known = [0, *(recipe.classes[c].id for c in found.classes.tolist())]
+            classes = (sample.classes, np.array(known, np.int32))
+        pair = overlap(sample.labels, found.labels, classes)
+        right = pair.iou.max(axis=0, initial=0.0) >= RIGHT
+        at = pair.pred_ids - 1
+        parts.append((found.confidence[at], found.overlap[at], right))
+    confidence, overlaps, right = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return confidence, overlaps, right
+
+
+def _score(pairs: Pairs, recipe: Recipe) -> Score:
     return Score(
         tuple(
             score_answer(sample, answer(prediction, recipe, sample.labels.shape))

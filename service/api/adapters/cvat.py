@@ -56,8 +56,8 @@ async def invoke(
     body = await read_json(request, gateway)
     if not isinstance(body, dict):
         raise MalformedRequest("the body must be a JSON object")
-    threshold = body.get("threshold") or 0.0
-    if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+    threshold = body.get("threshold")
+    if threshold is not None and not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
         raise BadParameter("threshold must lie in [0, 1]", parameter="threshold")
     query = SegmentQuery.model_validate({"model": name, "min_score": threshold})
     data = from_base64(body.get("image"))

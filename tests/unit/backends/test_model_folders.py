@@ -20,7 +20,8 @@ RECIPE = Recipe(
     embedding_size=2,
     classes=(Category(1, "nucleus"),),
     size_multiple=16,
-    score_calibration=(2.0, -1.0),
+    score_calibration=(0.5, 2.0, -1.0),
+    min_score=0.25,
 )
 
 
@@ -49,8 +50,8 @@ def test_a_recipe_survives_being_written() -> None:
         (changed(foreground_threshold=1), "foreground_threshold is 1, must lie in"),
         (changed(embedding_scale=[0.1]), "must be 2 positive numbers, or none"),
         (changed(embedding_scale=[0.1, 0]), "must be 2 positive numbers, or none"),
-        (changed(score_calibration=[1]), "must be a slope above 0 and an offset"),
-        (changed(score_calibration=[-1, 0]), "must be a slope above 0 and an offset"),
+        (changed(score_calibration=[1, 0]), "must be two slopes and an offset, or none"),
+        (changed(min_score=1.5), r"min_score is 1.5, must lie in \[0, 1\]"),
     ],
 )
 def test_a_recipe_that_no_decoder_could_use_is_refused(text: str, words: str) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, get_args
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -14,9 +15,9 @@ from service.domain import Category, Method, Prediction
 from service.errors import BackendFailed
 from service.masks.rle import decode, encode_labels
 from service.postprocess.calibration import calibrated
-from service.postprocess.extract import ExtractOptions, extract
+from service.postprocess.extract import ExtractOptions, extract, find
 from service.postprocess.foreground import foreground_masks
-from service.postprocess.scores import foreground_confidence
+from service.postprocess.scores import expected_iou
 from service.recipe import Recipe
 from service.warmup import compile_kernels
 from tests.strategies import Scene, discs, embed, same_partition, scenes
@@ -99,19 +100,26 @@ def test_the_score_is_tightness_times_foreground_probability() -> None:
     assert instance.score == pytest.approx(np.exp(-((0.5 / 1.5) ** 2)) / (1.0 + np.exp(-2.0)))
 
 
-def test_a_calibrated_score_keeps_the_order_and_decides_what_is_kept() -> None:
+def test_a_score_is_calibrated_and_decides_what_is_kept() -> None:
     scene = scene_of()
-    prediction = predicted(scene)
-    plain = extract(prediction, RECIPE, scene.labels.shape)
-    curve = replace(RECIPE, score_calibration=(2.0, -1.0))
-    found = extract(prediction, curve, scene.labels.shape)
-    raw = np.array([instance.score for instance in plain.instances])
-    expected = calibrated(raw, (2.0, -1.0))
-    assert [instance.score for instance in found.instances] == pytest.approx(expected.tolist())
-    assert np.array_equal(found.labels, plain.labels)
+    prediction, size = predicted(scene), scene.labels.shape
+    figures = find(prediction, RECIPE, size)
+    plain = extract(prediction, RECIPE, size).scores
+    product = figures.confidence * figures.overlap
+    assert plain.tolist() == pytest.approx(sorted(product, reverse=True))
+    curve = replace(RECIPE, score_calibration=(0.5, 2.0, -1.0))
+    found = extract(prediction, curve, size)
+    expected = calibrated(figures.confidence, figures.overlap, (0.5, 2.0, -1.0))
+    assert found.scores.tolist() == pytest.approx(sorted(expected, reverse=True))
     middle = float(np.median(expected))
-    kept = extract(prediction, curve, scene.labels.shape, ExtractOptions(min_score=middle))
-    assert len(kept.instances) == np.count_nonzero(expected >= middle)
+    for recipe, options in (
+        (curve, ExtractOptions(min_score=middle)),
+        (replace(curve, min_score=middle), ExtractOptions()),
+        (replace(curve, min_score=1.0), ExtractOptions(min_score=middle)),
+    ):
+        kept = extract(prediction, recipe, size, options)
+        assert kept.count == np.count_nonzero(expected >= middle)
+    assert extract(prediction, replace(curve, min_score=1.0), size).count == 0
 
 
 @pytest.mark.parametrize(
@@ -132,7 +140,7 @@ def test_options_leave_out_and_never_change_what_stays(options: ExtractOptions) 
         instance.rle
         for instance in everything.instances
         if instance.area_px >= (options.min_area or 0)
-        and instance.score >= options.min_score
+        and instance.score >= (options.min_score or 0.0)
         and options.class_ids is None
     ][: options.max_instances]
     assert kept == expected
@@ -257,14 +265,28 @@ def test_logits_without_classes_are_refused() -> None:
 
 
 @given(st.integers(0, 10_000))
-def test_foreground_confidence_is_the_mean_probability(seed: int) -> None:
+def test_the_expected_iou_counts_what_lies_free_around_an_instance(seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels = discs(20, 31, 5, rng)
     logits = rng.normal(scale=20.0, size=labels.shape).astype(np.float32)
-    count = int(labels.max())
     with np.errstate(over="ignore"):
         probability = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
-    expected = [probability[labels == k].mean() for k in range(1, count + 1)]
-    np.testing.assert_allclose(
-        foreground_confidence(labels, logits, count), expected, rtol=1e-5, atol=1e-9
-    )
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    expected = []
+    for k in range(1, int(labels.max()) + 1):
+        own = labels == k
+        around = (cv2.dilate(own.astype(np.uint8), cross) > 0) & (labels == 0)
+        total = own.sum() + probability[around].sum()
+        expected.append(probability[own].sum() / total)
+    found = expected_iou(labels, logits, len(expected))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_a_sharp_outline_is_worth_more_than_a_dim_one() -> None:
+    labels = np.zeros((9, 9), np.int32)
+    labels[2:7, 2:7] = 1
+    sharp = np.where(labels > 0, 9.0, -9.0).astype(np.float32)
+    dim = np.where(labels > 0, 9.0, -0.5).astype(np.float32)
+    [much], [little] = expected_iou(labels, sharp, 1), expected_iou(labels, dim, 1)
+    assert much == pytest.approx(1.0, abs=1e-3)
+    assert little == pytest.approx(25 / (25 + 20 / (1 + np.exp(0.5))), abs=1e-3)

@@ -68,7 +68,7 @@ def test_a_run_that_validated_nothing_says_so() -> None:
 def test_settings_tuned_since_replace_those_of_the_card() -> None:
     config = load(CONFIGS / "nuclei.toml")
     card = write_card(config, state=STATE, results=[])
-    decode = DecodeConfig(settings={"bandwidth": 1.375}, score_calibration=(2.0, -1.0))
+    decode = DecodeConfig(settings={"bandwidth": 1.375}, score_calibration=(0.5, 2.0, -1.0))
     assert with_decode(card, decode) == write_card(
         replace(config, decode=decode), state=STATE, results=[]
     ).replace("best.pt --data DIR\n", "best.pt --data DIR --keep\n")
@@ -82,7 +82,7 @@ def test_several_classes_are_named() -> None:
 
 def test_a_card_says_whether_the_settings_were_searched_for() -> None:
     config = load(CONFIGS / "nuclei.toml")
-    curve = replace(config, decode=replace(config.decode, score_calibration=(2.0, -1.0)))
+    curve = replace(config, decode=replace(config.decode, score_calibration=(0.5, 2.0, -1.0)))
     other = replace(config, decode=replace(config.decode, foreground_threshold=0.61))
     assert "best.pt --data DIR --keep\n" in write_card(curve, state=STATE, results=[])
     assert "tune runs/nuclei/best.pt --data DIR\n" in write_card(other, state=STATE, results=[])

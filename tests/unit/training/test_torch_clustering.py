@@ -14,7 +14,7 @@ import torch
 from service import signature
 from service.domain import Category, Prediction
 from service.errors import BackendFailed, BadParameter
-from service.postprocess import clustering, seeds
+from service.postprocess import calibration, clustering, seeds
 from service.postprocess.extract import ExtractOptions, Labelled, extract, label
 from service.recipe import PARAMETER, Recipe
 from tests.live import ROOT
@@ -48,7 +48,7 @@ def by_server(prediction: Prediction, recipe: Recipe) -> Prediction:
 
 
 def clustered(recipe: Recipe) -> Recipe:
-    return replace(recipe, clustered=True)
+    return replace(recipe, clustered=True, score_calibration=())
 
 
 def blocks(classes: int = 1) -> tuple[Prediction, Recipe]:
@@ -75,16 +75,23 @@ def same(first: Labelled, second: Labelled) -> bool:
     return first.scores.size == second.scores.size and match(pair, 0.999).f1 == 1.0
 
 
+@pytest.mark.parametrize("curve", [(), (0.5, 2.0, -1.0)])
 @pytest.mark.parametrize("classes", [1, 2])
-def test_what_is_apart_is_divided_and_scored_as_in_the_gateway(classes: int) -> None:
+def test_what_is_apart_is_divided_and_scored_as_in_the_gateway(
+    classes: int, curve: tuple[float, ...]
+) -> None:
     prediction, recipe = blocks(classes)
+    recipe = replace(recipe, score_calibration=curve)
     ours = extract(prediction, recipe, (64, 64))
     theirs = extract(by_server(prediction, recipe), clustered(recipe), (64, 64))
-    np.testing.assert_array_equal(theirs.labels, ours.labels)
-    assert [i.category for i in theirs.instances] == [i.category for i in ours.instances]
-    assert [i.score for i in theirs.instances] == pytest.approx(
-        [i.score for i in ours.instances], abs=1e-4
+    assert match(overlap(ours.labels, theirs.labels), 0.999).tp == ours.count == theirs.count
+    own, other = (
+        {i.bbox_xywh: (i.category, i.score) for i in found.instances} for found in (ours, theirs)
     )
+    assert own.keys() == other.keys()
+    for box, (category, score) in own.items():
+        assert other[box][0] == category
+        assert other[box][1] == pytest.approx(score, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["nuclei", "sticks"])
@@ -99,6 +106,7 @@ def test_shipped_models_get_the_masks_of_the_gateway(name: str, index: int) -> N
     assert ours.scores.size > 0
     pair = overlap(ours.labels, theirs.labels)
     assert match(pair, 0.95).f1 >= 0.95
+    assert np.sort(theirs.scores) == pytest.approx(np.sort(ours.scores), abs=0.05)
     assert np.mean((ours.labels > 0) != (theirs.labels > 0)) < 1e-3
 
 
@@ -223,11 +231,12 @@ def test_a_method_that_clusters_otherwise_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_constants_are_the_gateways() -> None:
-    ours = (theirs.ROUNDS, theirs.REACH, theirs.LOOSE, theirs.APART, theirs.OUTWEIGHS)
-    assert ours == (
+    here = (theirs.ROUNDS, theirs.REACH, theirs.LOOSE, theirs.APART, theirs.OUTWEIGHS)
+    assert (*here, theirs.NEVER_SURE) == (
         clustering.ROUNDS,
         clustering.REACH,
         clustering.LOOSE,
         clustering.APART,
         seeds.OUTWEIGHS,
+        calibration.NEVER_SURE,
     )

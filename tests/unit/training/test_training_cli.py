@@ -198,7 +198,7 @@ def test_settings_for_augmentation_are_searched_without_touching_the_checkpoint(
     before = (trained / "runs/tiny/best.pt").read_bytes()
     assert run(trained, "tune @/runs/tiny/best.pt --data @/data --tta") == 0
     assert (trained / "runs/tiny/best.pt").read_bytes() == before
-    assert "foreground_threshold=0.5 bandwidth=" in capsys.readouterr().out
+    assert "foreground_threshold=0.5 min_score=0 bandwidth=" in capsys.readouterr().out
 
 
 def test_a_model_folder_is_tuned_in_place(

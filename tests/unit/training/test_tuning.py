@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import get_args
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -13,7 +14,7 @@ from service.domain import Category, Method, Prediction
 from service.recipe import Recipe
 from training.data.synthetic import NucleiDataset
 from training.scoring.decoding import read
-from training.scoring.tuning import GROUPING, tune
+from training.scoring.tuning import GROUPING, outcomes, tune
 
 DATA = NucleiDataset(count=1, size=96, min_objects=6, max_objects=6, radius_px=9)
 RECIPE = Recipe(
@@ -60,6 +61,34 @@ def test_every_method_s_decoder_takes_what_is_tried(method: Method) -> None:
     for value in values:
         recipe = replace(RECIPE, method=method, embedding_size=size, decoder={name: value})
         assert read(prediction, recipe, (8, 8)).max() == 1
+
+
+class Doubter(Oracle):
+    """Finds a speck beside every nucleus that is not there, and half believes in it."""
+
+    def predict(self, image: npt.NDArray[np.uint8]) -> Prediction:
+        """Give the truth, and the specks."""
+        labels = DATA[0].labels
+        specks = np.zeros_like(labels, bool)
+        specks[::8, ::8] = True
+        specks = (cv2.dilate(specks.astype(np.uint8), np.ones((3, 3))) > 0) & ~(
+            cv2.dilate((labels > 0).astype(np.uint8), np.ones((3, 3))) > 0
+        )
+        _, number = cv2.connectedComponents(specks.astype(np.uint8))
+        apart = np.where(specks, number + labels.max() + 1, labels)
+        embedding = np.stack([4.0 * (apart % 20), 4.0 * (apart // 20)]).astype(np.float16)
+        sure = np.where(labels > 0, 6.0, np.where(specks, 1.0, -9.0)).astype(np.float16)
+        return Prediction(embedding, sure[None])
+
+
+def test_what_is_small_and_doubtful_can_fall_by_its_score() -> None:
+    sample, prediction = DATA[0], Doubter().predict(DATA[0].image)
+    start = replace(RECIPE, decoder={"bandwidth": 1.5, "min_pixels": 4.0})
+    _, sure, right = outcomes([(sample, prediction)], start)
+    assert right.sum() == len(np.unique(sample.labels)) - 1
+    assert sure[right].min() > 0.8 > sure[~right].max()
+    shown = read(prediction, replace(start, min_score=0.8), sample.labels.shape)
+    assert shown.max() == right.sum()
 
 
 def test_settings_that_nobody_searches_stay() -> None:

@@ -9,7 +9,7 @@ Axes: N batch, C classes, E embedding, H W image, P pixels, S samples, K centres
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isqrt, log
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ REACH: Final = 1.5
 LOOSE: Final = 0.01
 APART: Final = 0.75
 OUTWEIGHS: Final = 16
+NEVER_SURE: Final = 1e-6
 MOST_CENTRES: Final = 4096
 """More than this is what an untrained network gives, and nobody waits for."""
 
@@ -149,12 +150,39 @@ def _one(
     for c in range(len(logits)):
         own, confidence = cluster(vectors, above[c] & (best == c), **recipe["decoder"])
         inside = own > 0
-        probability = _mean(logits[c][inside].sigmoid(), own[inside], confidence.numel())
+        overlap = _expected_iou(own, logits[c].sigmoid(), confidence.numel())
         labels[inside] = own[inside] + count
-        scores.append(confidence * probability)
+        scores.append(_calibrated(confidence, overlap, recipe["score_calibration"]))
         classes.append(torch.full_like(confidence, c, dtype=torch.uint8))
         count += confidence.numel()
     return labels, torch.cat(scores), torch.cat(classes)
+
+
+def _expected_iou(labels: Tensor, probability: Tensor, count: int) -> Tensor:
+    """Return the IoU that labels 1..count can be expected to have, as the gateway does."""
+    padded = torch.nn.functional.pad(labels, (1, 1, 1, 1))
+    height, width = labels.shape
+    sides = [padded[y : y + height, x : x + width] for y, x in ((0, 1), (2, 1), (1, 0), (1, 2))]
+    free = labels == 0
+    sums = torch.zeros(count + 1, dtype=torch.float64, device=labels.device)
+    inside = sums.scatter_add(0, labels.flatten(), probability.double().flatten())
+    for i, side in enumerate(sides):
+        touched = free & (side > 0)
+        for earlier in sides[:i]:  # a pixel between two of one instance counts once
+            touched &= side != earlier
+        sums.scatter_add_(0, side[touched], probability[touched].double())
+    areas = torch.bincount(labels.flatten(), minlength=count + 1)
+    return (inside / (areas + sums).clamp(min=1))[1:].float()
+
+
+def _calibrated(confidence: Tensor, overlap: Tensor, calibration: Sequence[float]) -> Tensor:
+    """Return the scores that the gateway would give."""
+    if not calibration:
+        return confidence * overlap
+    tightness, sureness, offset = calibration
+    odds = tightness * confidence.double().logit(NEVER_SURE)
+    odds += sureness * overlap.double().logit(NEVER_SURE) + offset
+    return odds.sigmoid().float()
 
 
 def _dequantised(embedding: Tensor, scale: list[float]) -> Tensor:

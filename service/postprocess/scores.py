@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from service.compiled import kernel
+from service.compiled import inlined, kernel
 from service.masks.words import ends
 from service.postprocess.exponential import exp32
 from service.postprocess.planes import Planes, as_planes, load
@@ -65,8 +65,11 @@ def _expected_iou(labels: Int32, planes: Planes, count: int) -> Float64:
     row, stops = np.empty((1, max(width, 1)), np.float32), np.empty(max(width, 1), np.int32)
     probability, flat = row[0], labels.ravel()
     filled = np.zeros(height + 2, np.bool_)
-    for y in range(height if width else 0):
-        filled[y + 1] = ends(flat, y * width, width, stops) > 1 or labels[y, 0] > 0
+    for y in range(height):
+        found = np.int32(0)
+        for u in range(np.uint64(width)):
+            found |= labels[y, u]
+        filled[y + 1] = found != 0
     for y in range(height if width else 0):
         if not (filled[y] or filled[y + 1] or filled[y + 2]):
             continue
@@ -84,25 +87,41 @@ def _add_missed(
     labels: Int32, y: int, stops: Int32, runs: int, values: Float32, sums: Float64
 ) -> None:
     """Add the value of every free pixel of a row to each label that it touches, once."""
-    height, width = labels.shape
+    up, down = _rows_beside(labels, y)
     x = 0
     for r in range(runs):
         k, begin, x = labels[y, x], x, int(stops[r])
         if k != 0:
             continue
         for u in range(begin, x):
-            above = labels[y - 1, u] if y > 0 else 0
-            below = labels[y + 1, u] if y + 1 < height else 0
-            left = labels[y, u - 1] if u == begin and u > 0 else 0
-            right = labels[y, u + 1] if u + 1 == x and x < width else 0
+            above, below = labels[up, u], labels[down, u]
             if above > 0:
                 sums[above] += values[u]
             if below > 0 and below != above:
                 sums[below] += values[u]
-            if left > 0 and left != above and left != below:
-                sums[left] += values[u]
-            if right > 0 and right not in (above, below, left):
-                sums[right] += values[u]
+        _add_to_sides(labels, y, begin, x, values, sums)
+
+
+@kernel
+def _add_to_sides(
+    labels: Int32, y: int, begin: int, end: int, values: Float32, sums: Float64
+) -> None:
+    """Add the ends of a free run to the labels left and right of it, unless they had them."""
+    up, down = _rows_beside(labels, y)
+    left = labels[y, begin - 1] if begin > 0 else np.int32(0)
+    right = labels[y, end] if end < labels.shape[1] else np.int32(0)
+    if left > 0 and left not in (labels[up, begin], labels[down, begin]):
+        sums[left] += values[begin]
+    if end - 1 == begin and right == left:  # one pixel, and the same on both sides
+        return
+    if right > 0 and right not in (labels[up, end - 1], labels[down, end - 1]):
+        sums[right] += values[end - 1]
+
+
+@inlined
+def _rows_beside(labels: Int32, y: int) -> tuple[int, int]:
+    """Return the rows above and below; at an edge the row itself, where a free run is free."""
+    return max(y - 1, 0), min(y + 1, labels.shape[0] - 1)
 
 
 @kernel

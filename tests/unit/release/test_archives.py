@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -30,9 +29,11 @@ def test_the_same_files_give_the_same_bytes_whenever_they_were_written(
 
 def test_an_archive_unpacks_to_the_folder_it_was_made_of(models: Path, tmp_path: Path) -> None:
     pack(models, tmp_path / "models.tar.gz", 1_700_000_000)
-    with tarfile.open(tmp_path / "models.tar.gz") as archive:
-        archive.extractall(tmp_path / "out", filter="data")
-    assert (tmp_path / "out/model_repository/nuclei/1/model.onnx").read_bytes() == b"network"
+    out = tmp_path / "out"
+    out.mkdir()
+    # By tar, as a user does: in Python 3.11.2, which Debian has, extractall takes no filter.
+    subprocess.run(["tar", "-xzf", tmp_path / "models.tar.gz", "-C", out], check=True)
+    assert (out / "model_repository/nuclei/1/model.onnx").read_bytes() == b"network"
 
 
 def test_sums_are_those_that_sha256sum_checks(models: Path) -> None:

@@ -85,8 +85,8 @@ def _commands(config: Config) -> str:
     written = _as_written(config)
     start = f" --set start={config.start}" if config.start not in ("", written.start) else ""
     # Settings that stand in the file of the experiment are not searched for again.
-    searched = replace(config.decode, score_calibration=()) != written.decode
-    tune = f"python -m training tune {run}/best.pt{data}{'' if searched else ' --keep'}"
+    found, given = (replace(c.decode, score_calibration=()) for c in (config, written))
+    tune = f"python -m training tune {run}/best.pt{data}{' --keep' if found == given else ''}"
     return "\n".join(
         [
             f"python -m training train training/configs/{config.name}.toml{data} --threads 1"

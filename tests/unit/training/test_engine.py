@@ -168,6 +168,20 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_batch(
     assert saved["labels"].shape == (2, 64, 64)
 
 
+def test_validation_shows_what_the_curve_of_other_weights_would_leave_out(
+    tiny: Config, train_set: NucleiDataset, val_set: NucleiDataset, tmp_path: Path
+) -> None:
+    config = with_optim(tiny, steps=30, validate_every_steps=30)
+    fates = []
+    for name, least in (("all", 0.0), ("none", 1.0)):
+        recorder = Recorder()
+        strict = replace(config, decode=replace(config.decode, min_score=least))
+        engine.train(strict, train_set, val_set, tmp_path / name, recorder)
+        fates.append(recorder.scores[-1].faults)
+    assert fates[0] == fates[1]
+    assert fates[0].found + fates[0].spurious > 0
+
+
 def test_a_run_stops_when_validation_no_longer_improves(
     tiny: Config,
     train_set: NucleiDataset,

@@ -17,7 +17,7 @@ FOUND = 0.5
 
 
 class Faults(NamedTuple):
-    """Counts of instances; the first five add up to those that are drawn.
+    """Counts of instances; all but the last add up to those that are drawn.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Faults(NamedTuple):
     pieces : int
         Others most of which is covered by two or more predicted ones that lie mostly in it.
     misdrawn : int
-        The rest: found, but with another outline.
+        The rest: covered, but with another outline.
     spurious : int
         Predicted instances that lie mostly where nothing is drawn.
     """

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 
 from service.postprocess.segmentation import Segmentation
 from service.recipe import Recipe
@@ -11,6 +14,8 @@ from training.data.transforms import consecutive
 from training.metrics.coco import CocoAp
 from training.metrics.score import ImageScore, Score, score_labels
 from training.scoring.decoding import Network, answer, samples
+
+Int32 = npt.NDArray[np.int32]
 
 
 def evaluate(
@@ -43,8 +48,20 @@ def evaluate(
 def score_answer(sample: Sample, found: Segmentation) -> ImageScore:
     """Score one answer; where the sample tells classes apart, only equal ones match."""
     scores = [instance.score for instance in found.instances]
-    if sample.classes is None:
-        return score_labels(sample.name, sample.labels, found.labels, scores=scores)
-    known = np.array([0, *(instance.category.id for instance in found.instances)], np.int32)
-    classes = (sample.classes, known)
+    classes = classes_of(sample, [instance.category.id for instance in found.instances])
     return score_labels(sample.name, sample.labels, found.labels, scores=scores, classes=classes)
+
+
+def classes_of(sample: Sample, found: Sequence[int]) -> tuple[Int32, Int32] | None:
+    """Give true and found classes by id, as `overlap` takes them; None where all are of one.
+
+    Parameters
+    ----------
+    sample : Sample
+        With the truth.
+    found : sequence of int
+        Category ids of the found instances 1, 2, ...
+    """
+    if sample.classes is None:
+        return None
+    return sample.classes, np.array([0, *found], np.int32)

@@ -16,10 +16,10 @@ from service.postprocess.extract import find
 from service.recipe import Recipe
 from training.data.dataset import Dataset, Sample
 from training.metrics.matching import overlap
-from training.metrics.score import Score
+from training.metrics.score import THRESHOLDS, Score
 from training.scoring.calibration import fit_calibration
 from training.scoring.decoding import Network, answer, samples
-from training.scoring.evaluation import score_answer
+from training.scoring.evaluation import classes_of, score_answer
 
 Float64 = npt.NDArray[np.float64]
 Pairs = Sequence[tuple[Sample, Prediction]]
@@ -57,9 +57,6 @@ MIN_PIXELS: tuple[float, ...] = (16.0, 32.0, 64.0, 128.0, 256.0)
 
 SMALLER: tuple[float, ...] = (1.0, 0.75, 0.5)
 """Of the smallest instance: what is small and doubtful may fall by its score instead."""
-
-RIGHT = 0.5
-"""IoU from which an answer counts as right."""
 
 LEAST: tuple[float, ...] = (0.0, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7)
 """Smallest scores."""
@@ -181,12 +178,9 @@ def outcomes(pairs: Pairs, recipe: Recipe) -> tuple[Float64, Float64, npt.NDArra
     parts = []
     for sample, prediction in pairs:
         found = find(prediction, recipe, sample.labels.shape)
-        classes = None
-        if sample.classes is not None:
-            known = [0, *(recipe.classes[c].id for c in found.classes.tolist())]
-            classes = (sample.classes, np.array(known, np.int32))
-        pair = overlap(sample.labels, found.labels, classes)
-        right = pair.iou.max(axis=0, initial=0.0) >= RIGHT
+        categories = [recipe.classes[c].id for c in found.classes.tolist()]
+        pair = overlap(sample.labels, found.labels, classes_of(sample, categories))
+        right = pair.iou.max(axis=0, initial=0.0) >= THRESHOLDS[0]
         at = pair.pred_ids - 1
         parts.append((found.confidence[at], found.overlap[at], right))
     confidence, overlaps, right = (np.concatenate(part) for part in zip(*parts, strict=True))

@@ -129,7 +129,7 @@ def test_a_broken_file_is_reported_by_name_before_training_starts(
     with pytest.raises(DataError) as caught:
         open_datasets(Config(name="x", data=DataConfig(kind="folder")), root)
     (problem,) = caught.value.problems
-    assert "b." in problem
+    assert "/b." in problem
     assert words in problem
 
 

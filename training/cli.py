@@ -31,7 +31,7 @@ from training.commands.command import Command, errors
 from training.config.checks import ConfigError
 from training.data.dataset import DataError
 from training.deployment import export
-from training.loop import checkpoint, engine, warm_start
+from training.loop import checkpoint, compiling, engine, warm_start
 
 DATA = Path("../shared/data/dsb2018")
 """Where the nuclei lie unless --data says otherwise."""
@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         DataError,
         ConfigError,
         checkpoint.CheckpointError,
+        compiling.CompileError,
         engine.NotFinite,
         export.ExportError,
         warm_start.WarmStartError,

@@ -34,6 +34,9 @@ class OptimConfig:
     bfloat16 : bool
         Compute the network in bfloat16, on a GPU or a CPU (losses stay float32). It reaches as far
         as float32, so that gradients need no scaling.
+    compile : bool
+        Compile the network with ``torch.compile`` before the first step: minutes once, which a run
+        of hours wins back. Needs a C++ compiler on a CPU.
     validate_every_s, validate_every_steps : float, int
         Whichever of the two is above 0 and has passed.
     save_every_s : float
@@ -57,6 +60,7 @@ class OptimConfig:
     clip: Positive = 5.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.998
     bfloat16: bool = False
+    compile: bool = False
     validate_every_s: NotNegative = 300.0
     validate_every_steps: Whole = 0
     save_every_s: NotNegative = 120.0

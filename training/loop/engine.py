@@ -23,6 +23,7 @@ from training.loop import checkpoint as checkpoints
 from training.loop import schedule
 from training.loop.batches import Batches
 from training.loop.checkpoint import Checkpoint
+from training.loop.compiling import compiled
 from training.loop.ranks import Ranks
 from training.loop.run import Run, open_run, save_run
 from training.losses.targets import Targets
@@ -88,16 +89,22 @@ def train(
         If the loss is NaN or infinite; the batch lies in ``folder/not-finite.pt``.
     CheckpointError
         If the run in `folder` is of another network.
+    CompileError
+        If the network was to be compiled and could not be.
     """
-    with _algorithms(deterministic=config.optim.deterministic):
+    optim = config.optim
+    with _algorithms(deterministic=optim.deterministic):
         run = open_run(config, train_set, folder, ranks or Ranks())
-        _loop(run, train_set, val_set, reporter)
+        network = run.ranks.join(run.model)
+        with compiled(network, when=optim.compile):
+            _loop(run, network, train_set, val_set, reporter)
     return run.state
 
 
-def _loop(run: Run, train_set: Dataset, val_set: Dataset, reporter: Reporter) -> None:
+def _loop(
+    run: Run, network: nn.Module, train_set: Dataset, val_set: Dataset, reporter: Reporter
+) -> None:
     state, ranks = run.state, run.ranks
-    network = ranks.join(run.model)
     batches = Batches(train_set, state.config, ranks)
     supply = batches.starting_at(state.step)
     started_s = time.monotonic() - state.elapsed_s

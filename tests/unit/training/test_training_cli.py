@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -321,3 +324,18 @@ def test_a_recorded_command_does_not_tell_where_the_data_lies(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["training", "evaluate", "mine", *given, "--threads", "1"])
     assert record.command_line() == f"python -m training evaluate mine {recorded} --threads 1"
+
+
+@pytest.mark.slow
+def test_a_run_that_cannot_be_compiled_says_what_is_missing(place: Path) -> None:
+    command = (
+        f"train {place}/tiny.toml --data {place}/data --runs {place}/c --set optim.compile=true"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "training", *command.split()],
+        env=os.environ | {"CXX": "/nowhere/g++", "TORCHINDUCTOR_CACHE_DIR": str(place / "cache")},
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "optim.compile: InvalidCxxCompiler" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -35,8 +35,9 @@ class OptimConfig:
         Compute the network in bfloat16, on a GPU or a CPU (losses stay float32). It reaches as far
         as float32, so that gradients need no scaling.
     compile : bool
-        Compile the network with ``torch.compile`` before the first step: minutes once, which a run
-        of hours wins back. Needs a C++ compiler on a CPU.
+        Compile the network with ``torch.compile`` before the first step, and hold its gradients to
+        those of the plain one: minutes once, which a run of hours wins back. Needs a C++ compiler
+        on a CPU.
     validate_every_s, validate_every_steps : float, int
         Whichever of the two is above 0 and has passed.
     save_every_s : float

@@ -21,9 +21,9 @@ from training.config.experiment import Config
 from training.data.dataset import Dataset, Sample
 from training.loop import checkpoint as checkpoints
 from training.loop import schedule
-from training.loop.batches import Batches
+from training.loop.batches import Batches, batch_at
 from training.loop.checkpoint import Checkpoint
-from training.loop.compiling import compiled
+from training.loop.compiling import compile_network
 from training.loop.ranks import Ranks
 from training.loop.run import Run, open_run, save_run
 from training.losses.targets import Targets
@@ -90,14 +90,16 @@ def train(
     CheckpointError
         If the run in `folder` is of another network.
     CompileError
-        If the network was to be compiled and could not be.
+        If the network was to be compiled and could not be, or not rightly.
     """
     optim = config.optim
     with _algorithms(deterministic=optim.deterministic):
         run = open_run(config, train_set, folder, ranks or Ranks())
         network = run.ranks.join(run.model)
-        with compiled(network, when=optim.compile):
-            _loop(run, network, train_set, val_set, reporter)
+        if optim.compile:
+            images, _ = batch_at(train_set, config, 0)
+            compile_network(network, images.to(run.ranks.device), bfloat16=optim.bfloat16)
+        _loop(run, network, train_set, val_set, reporter)
     return run.state
 
 

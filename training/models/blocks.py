@@ -7,7 +7,9 @@ Serving folds the pair into one convolution (`training.models.serving`), which
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 Kernel = int | tuple[int, int]
 
@@ -57,3 +59,16 @@ def _padding(kernel: Kernel, dilation: Kernel) -> tuple[int, int]:
     size = (kernel, kernel) if isinstance(kernel, int) else kernel
     apart = (dilation, dilation) if isinstance(dilation, int) else dilation
     return ((size[0] - 1) // 2 * apart[0], (size[1] - 1) // 2 * apart[1])
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Repeat every pixel of (N, C, H, W): (N, C, 2H, 2W).
+
+    Notes
+    -----
+    Compiled for a CPU, PyTorch 2.13 gives ``interpolate`` no gradient in bfloat16; elsewhere it is
+    the faster of the two, and one operator in ONNX.
+    """
+    if torch.compiler.is_dynamo_compiling():
+        return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    return functional.interpolate(x, scale_factor=2.0, mode="nearest")

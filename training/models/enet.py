@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from service.domain import Method
 from training.config.model import ModelConfig
-from training.models.blocks import conv, conv_norm, double_norm
+from training.models.blocks import conv, conv_norm, double_norm, doubled
 from training.models.network import PixelNetwork
 
 _PROJECTION: Final = 4
@@ -129,7 +129,7 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Map (N, inputs, h, w) and (N, outputs, 2h, 2w) to (N, outputs, 2h, 2w)."""
-        main = functional.interpolate(self.main(x), scale_factor=2.0, mode="nearest")
+        main = doubled(self.main(x))
         return functional.relu(main + self.branch(x) + skip)
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from service.domain import Method
 from training.config.model import ModelConfig
-from training.models.blocks import conv_norm
+from training.models.blocks import conv_norm, doubled
 from training.models.network import PixelNetwork
 
 
@@ -50,7 +50,7 @@ class FPN(PixelNetwork):
         )
         x: Tensor = coarsest
         for level in reversed(finer):
-            x = level + functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = level + doubled(x)
         return functional.relu(self.smooth(x))
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from service.domain import Method
 from training.config.model import ModelConfig
-from training.models.blocks import conv_block
+from training.models.blocks import conv_block, doubled
 from training.models.network import PixelNetwork
 from training.models.style import Style
 
@@ -84,7 +84,7 @@ class UNet(PixelNetwork):
         for reduce, up, skip, shift in zip(
             self.reduce, self.up, skips[-2::-1], shifts, strict=True
         ):
-            x = functional.interpolate(reduce(x), scale_factor=2.0, mode="nearest")
+            x = doubled(reduce(x))
             x = up(torch.cat([x, skip], dim=1))
             x = x if shift is None else x + shift
         return x

@@ -182,21 +182,6 @@ def test_validation_shows_what_the_curve_of_other_weights_would_leave_out(
     assert fates[0].found + fates[0].spurious > 0
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-# PyTorch's own compiler still imports what PyTorch calls deprecated.
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-def test_a_compiled_network_learns_the_same_under_the_same_names(
-    tiny: Config, train_set: NucleiDataset, val_set: NucleiDataset, tmp_path: Path
-) -> None:
-    plain, compiled = Recorder(), Recorder()
-    expected = engine.train(tiny, train_set, val_set, tmp_path / "plain", plain)
-    config = with_optim(tiny, compile=True)
-    state = engine.train(config, train_set, val_set, tmp_path / "compiled", compiled)
-    assert compiled.totals == pytest.approx(plain.totals, rel=1e-3)
-    assert state.model.keys() == expected.model.keys()
-
-
 def test_a_run_stops_when_validation_no_longer_improves(
     tiny: Config,
     train_set: NucleiDataset,

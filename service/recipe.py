@@ -54,9 +54,15 @@ class Recipe:
         Input pixels per embedding pixel along each axis.
     size_buckets : tuple of int
         Sides that inputs are padded to so that batches can form; empty: any multiple.
+    position_px : float
+        Pixels per unit of the first two dimensions, where the network adds each pixel's own row and
+        column to them; 0: it does not.
     embedding_scale : tuple of float
         Of a network that sends its embedding as bytes: what one step is, per dimension
         (`service.postprocess.quantised`); empty: it sends half precision.
+    embedding_slope : tuple of (float, float)
+        What a row and a column of the embedding add to each dimension of such bytes; empty:
+        nothing.
     clustered : bool
         Whether the server clusters as well, and sends labels in place of embeddings.
     foreground_threshold : float
@@ -79,7 +85,9 @@ class Recipe:
     size_multiple: int
     stride: int = 1
     size_buckets: tuple[int, ...] = ()
+    position_px: float = 0.0
     embedding_scale: tuple[float, ...] = ()
+    embedding_slope: tuple[tuple[float, float], ...] = ()
     clustered: bool = False
     foreground_threshold: float = 0.5
     decoder: Mapping[str, float] = field(default_factory=dict)
@@ -108,6 +116,8 @@ class Recipe:
                 raise ArtefactError(f"recipe: {name} is {getattr(self, name)}, must be 1 or more")
         if not self.classes:
             raise ArtefactError("recipe: classes is empty, at least one is needed")
+        if self.position_px < 0.0:
+            raise ArtefactError(f"recipe: position_px is {self.position_px}, must be 0 or more")
         if any(side % self.size_multiple for side in self.size_buckets):
             raise ArtefactError(
                 f"recipe: size_buckets {self.size_buckets} "
@@ -127,6 +137,14 @@ class Recipe:
             raise ArtefactError(
                 f"recipe: embedding_scale {self.embedding_scale} must be "
                 f"{self.embedding_size} positive numbers, or none"
+            )
+        if self.embedding_slope and (
+            len(self.embedding_slope) != len(self.embedding_scale)
+            or any(len(pair) != 2 for pair in self.embedding_slope)
+        ):
+            raise ArtefactError(
+                f"recipe: embedding_slope {self.embedding_slope} must be a pair of numbers for "
+                "each embedding_scale, or none"
             )
         if len(self.score_calibration) not in (0, 3):
             raise ArtefactError(
@@ -178,6 +196,7 @@ class Recipe:
             raw["classes"] = tuple(Category(**entry) for entry in raw["classes"])
             for name in ("size_buckets", "embedding_scale", "score_calibration"):
                 raw[name] = tuple(raw.get(name, ()))
+            raw["embedding_slope"] = tuple(map(tuple, raw.get("embedding_slope", ())))
             raw["golden"] = Golden(**raw["golden"]) if raw.get("golden") else None
             return cls(**raw)
         except (KeyError, TypeError) as error:

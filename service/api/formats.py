@@ -200,7 +200,8 @@ def _embedding_of(result: Result) -> npt.NDArray[np.floating[Any]]:
     recipe = result.model.recipe
     height, width = result.segmentation.labels.shape
     part = np.s_[:, : -(-height // recipe.stride), : -(-width // recipe.stride)]
-    return dequantise(_seen_whole(result).embedding[part], recipe.embedding_scale)
+    sent = _seen_whole(result).embedding[part]
+    return dequantise(sent, recipe.embedding_scale, recipe.embedding_slope)
 
 
 def _probability(result: Result) -> npt.NDArray[np.uint8]:

@@ -254,7 +254,7 @@ def _decode(
     def tensor(name: str) -> Floats:
         return _at_image_size(prediction.extras[name], name, recipe.stride, mask.shape)
 
-    vectors = dequantise(prediction.embedding, recipe.embedding_scale)
+    vectors = dequantise(prediction.embedding, recipe.embedding_scale, recipe.embedding_slope)
     embedding = _at_image_size(vectors, signature.EMBEDDING, recipe.stride, mask.shape)
     match recipe.method:
         case "discriminative":

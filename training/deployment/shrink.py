@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +35,10 @@ from training.deployment.export import (
 Floats = npt.NDArray[np.float32]
 
 _TOP: Final = 255 - ZERO
+
+_ROOM: Final = 1.5
+"""How much further than those of the images vectors may reach before bytes cut them off."""
+
 _WIDE: Final = "embedding_before"
 """Name of the embedding as the network made it."""
 
@@ -51,11 +55,14 @@ class Form:
         D directions to which the vectors are projected; None keeps all E dimensions.
     scale : tuple of float
         What one step of a byte is, per dimension that is sent; empty: half precision.
+    slope : tuple of (float, float)
+        What a row and a column of what is sent add to each dimension: bytes hold the rest.
     """
 
     stride: int = 1
     basis: Floats | None = None
     scale: tuple[float, ...] = ()
+    slope: tuple[tuple[float, float], ...] = ()
 
 
 def shrink(folder: Path, form: Form, repository: Path, name: str) -> Path:
@@ -83,7 +90,9 @@ def shrink(folder: Path, form: Form, repository: Path, name: str) -> Path:
         artefact.recipe,
         stride=artefact.recipe.stride * form.stride,
         embedding_size=_size_after(form, artefact.recipe),
+        position_px=artefact.recipe.position_px if form.basis is None else 0.0,
         embedding_scale=form.scale,
+        embedding_slope=form.slope,
         network_sha256=hashlib.sha256(data).hexdigest(),
     )
     session = open_session(data)
@@ -142,7 +151,8 @@ def form_for(
     dimensions : int, optional
         Principal components to keep.
     quantise : bool
-        Send bytes, with the step by which no vector is cut off.
+        Send bytes, with steps by which no vector is cut off: of what the network adds to the place
+        of each pixel, where it does (`Recipe.position_px`).
 
     Raises
     ------
@@ -151,8 +161,10 @@ def form_for(
     """
     basis = None
     scale: tuple[float, ...] = ()
+    slope: tuple[tuple[float, float], ...] = ()
     if dimensions is not None or quantise:
-        vectors = foreground_vectors(predictions, recipe)
+        vectors, places = foreground_vectors(predictions, recipe)
+        planes = _slope(recipe)
         if not vectors.size:
             raise ExportError("no foreground in these images: they do not show what vectors are")
         if dimensions is not None:
@@ -161,21 +173,42 @@ def form_for(
             # By growing variance, so the last ones are the ones to keep.
             axes = np.linalg.eigh(np.atleast_2d(np.cov(vectors)))[1]
             basis = np.ascontiguousarray(axes[:, ::-1][:, :dimensions].T, np.float32)
-            vectors = basis @ vectors
+            vectors, planes = basis @ vectors, basis @ planes
         if quantise:
-            steps = np.maximum(np.abs(vectors).max(axis=1) / _TOP, np.float32(1e-6))
+            rest = np.abs(vectors - planes @ places).max(axis=1)
+            steps = np.maximum(rest * (_ROOM / _TOP), np.float32(1e-6))
             scale = tuple(float(step) for step in steps)
-    return Form(stride=stride, basis=basis, scale=scale)
+            if planes.any():
+                slope = tuple((float(down), float(across)) for down, across in planes * stride)
+    return Form(stride=stride, basis=basis, scale=scale, slope=slope)
 
 
-def foreground_vectors(predictions: Iterable[Prediction], recipe: Recipe) -> Floats:
-    """Return the foreground vectors of some images, (E, P) float32."""
-    found: list[Floats] = [np.empty((recipe.embedding_size, 0), np.float32)]
+def foreground_vectors(predictions: Iterable[Prediction], recipe: Recipe) -> tuple[Floats, Floats]:
+    """Return the foreground vectors of some images.
+
+    Returns
+    -------
+    vectors : (E, P) float32
+        As the network sends them.
+    places : (2, P) float32
+        Row and column of each in the embedding.
+    """
+    vectors: list[Floats] = [np.empty((recipe.embedding_size, 0), np.float32)]
+    places: list[Floats] = [np.empty((2, 0), np.float32)]
     for prediction in predictions:
         logits = prediction.foreground_logits[:, :: recipe.stride, :: recipe.stride]
         mask = np.any(foreground_masks(logits, recipe.foreground_threshold), axis=0)
-        found.append(prediction.embedding[:, mask].astype(np.float32))
-    return np.concatenate(found, axis=1)
+        vectors.append(prediction.embedding[:, mask].astype(np.float32))
+        places.append(np.array(np.nonzero(mask), np.float32))
+    return np.concatenate(vectors, axis=1), np.concatenate(places, axis=1)
+
+
+def _slope(recipe: Recipe) -> Floats:
+    """Tell what a row and a column of the embedding add to each dimension, (E, 2)."""
+    slope = np.zeros((recipe.embedding_size, 2), np.float32)
+    if recipe.position_px > 0.0:
+        np.fill_diagonal(slope, recipe.stride / recipe.position_px)
+    return slope
 
 
 def _golden_image(folder: Path) -> npt.NDArray[np.uint8]:
@@ -189,34 +222,57 @@ def _size_after(form: Form, recipe: Recipe) -> int:
     return recipe.embedding_size if form.basis is None else len(form.basis)
 
 
+@dataclass(slots=True)
+class _Chain:
+    """Operators that follow each other, from the wide embedding on, and their constants."""
+
+    nodes: list[Any] = field(default_factory=list)
+    constants: list[Any] = field(default_factory=list)
+    last: str = _WIDE
+
+    def then(self, kind: str, *inputs: npt.NDArray[Any] | str, **attributes: object) -> None:
+        """Apply an operator to what was last, and to constants or outputs of before."""
+        names = [self.last]
+        for value in inputs:
+            if isinstance(value, str):
+                names.append(value)
+                continue
+            names.append(f"{signature.EMBEDDING}_constant_{len(self.constants)}")
+            self.constants.append(numpy_helper.from_array(value, names[-1]))
+        self.last = f"{signature.EMBEDDING}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, names, [self.last], **attributes))
+
+    def less_the_place(self, slope: Sequence[tuple[float, float]]) -> None:
+        """Take away what the row and the column of each pixel add."""
+        for axis, steps in zip((2, 3), zip(*slope, strict=True), strict=True):
+            before = self.last
+            self.then("Shape")
+            self.then("ConstantOfShape", value=numpy_helper.from_array(np.ones(1, np.float32)))
+            self.then("CumSum", np.array(axis, np.int64), exclusive=1)
+            self.then("Mul", _per_channel(steps))
+            place, self.last = self.last, before
+            self.then("Sub", place)
+
+
 def _steps(form: Form) -> tuple[list[Any], list[Any]]:
     """Return the nodes that lead from the wide embedding to the output, and their constants."""
-    nodes: list[Any] = []
-    constants: list[Any] = []
-    current = _WIDE
-
-    def then(kind: str, *constant: npt.NDArray[Any], **attributes: object) -> None:
-        nonlocal current
-        names = [f"{signature.EMBEDDING}_{len(nodes)}_{i}" for i in range(len(constant))]
-        constants.extend(map(numpy_helper.from_array, constant, names))
-        following = f"{signature.EMBEDDING}_{len(nodes)}"
-        nodes.append(helper.make_node(kind, [current, *names], [following], **attributes))
-        current = following
-
-    then("Cast", to=onnx.TensorProto.FLOAT)
+    chain = _Chain()
+    chain.then("Cast", to=onnx.TensorProto.FLOAT)
     if form.stride > 1:
         sides = [form.stride, form.stride]
-        then("AveragePool", kernel_shape=sides, strides=sides)
+        chain.then("AveragePool", kernel_shape=sides, strides=sides)
     if form.basis is not None:
-        then("Conv", form.basis.astype(np.float32)[:, :, None, None], kernel_shape=[1, 1])
+        chain.then("Conv", form.basis.astype(np.float32)[:, :, None, None], kernel_shape=[1, 1])
+    if form.slope:
+        chain.less_the_place(form.slope)
     if form.scale:
-        then("Div", _per_channel(form.scale))
-        then("Round")
-        then("Add", np.array([ZERO], np.float32))
-        then("Clip", np.array(0.0, np.float32), np.array(255.0, np.float32))
-    then("Cast", to=onnx.TensorProto.UINT8 if form.scale else onnx.TensorProto.FLOAT16)
-    nodes[-1].output[0] = signature.EMBEDDING
-    return nodes, constants
+        chain.then("Div", _per_channel(form.scale))
+        chain.then("Round")
+        chain.then("Add", np.array([ZERO], np.float32))
+        chain.then("Clip", np.array(0.0, np.float32), np.array(255.0, np.float32))
+    chain.then("Cast", to=onnx.TensorProto.UINT8 if form.scale else onnx.TensorProto.FLOAT16)
+    chain.nodes[-1].output[0] = signature.EMBEDDING
+    return chain.nodes, chain.constants
 
 
 def _per_channel(values: Sequence[float]) -> Floats:

@@ -56,11 +56,12 @@ class AugmentedNetwork:
                 f"not {recipe.method}"
             )
         self._network = network
-        self._stride, self._scale = recipe.stride, recipe.embedding_scale
+        self._read = recipe
         self.recipe = replace(
             recipe,
             embedding_size=recipe.embedding_size * len(VIEWS),
             embedding_scale=(),
+            embedding_slope=(),
             stride=1,
         )
 
@@ -86,10 +87,14 @@ class AugmentedNetwork:
             return np.rot90(at_size, -turns, axes=(1, 2))
 
         def grown(tensor: Floats) -> Floats:
-            return back(tensor.repeat(self._stride, axis=1).repeat(self._stride, axis=2))
+            stride = self._read.stride
+            return back(tensor.repeat(stride, axis=1).repeat(stride, axis=2))
 
+        vectors = dequantise(
+            answer.embedding, self._read.embedding_scale, self._read.embedding_slope
+        )
         return Prediction(
-            embedding=grown(dequantise(answer.embedding, self._scale)),
+            embedding=grown(vectors),
             foreground_logits=back(answer.foreground_logits),
             extras={name: grown(tensor) for name, tensor in answer.extras.items()},
         )

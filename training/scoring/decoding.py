@@ -81,6 +81,8 @@ def recipe_of(config: Config) -> Recipe:
         classes=tuple(Category(i, name) for i, name in enumerate(config.classes, start=1)),
         size_multiple=config.model.size_multiple,
         stride=config.model.embedding_stride,
+        # What `spatial` sends has been bent by a tanh.
+        position_px=0.0 if config.loss.method == "spatial" else config.model.position_px,
         foreground_threshold=config.decode.foreground_threshold,
         decoder=_derived(config) | dict(config.decode.settings),
         score_calibration=config.decode.score_calibration,

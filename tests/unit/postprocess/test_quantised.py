@@ -33,6 +33,13 @@ def test_every_dimension_has_its_own_scale() -> None:
     np.testing.assert_array_equal(dequantise(planes, [1.0, 2.0, 0.5])[:, 0, 0], [1.0, 2.0, 0.5])
 
 
+def test_every_pixel_is_moved_by_its_own_place() -> None:
+    planes = np.full((2, 300, 40), 129, np.uint8)
+    vectors = dequantise(planes, [1.0, 2.0], [(0.25, 0.0), (0.0, -0.5)])
+    rows, columns = np.mgrid[:300, :40]
+    np.testing.assert_array_equal(vectors, np.stack([1 + rows * 0.25, 2 - columns * 0.5]))
+
+
 def test_without_scales_nothing_is_touched() -> None:
     embedding = np.ones((2, 3, 3), np.float16)
     assert dequantise(embedding, ()) is embedding
@@ -51,7 +58,7 @@ def test_instances_are_found_in_bytes_as_in_vectors() -> None:
 
 
 def test_a_recipe_with_scales_promises_bytes_and_comes_back_from_json() -> None:
-    quantised = recipe(embedding_scale=(0.5, 0.25))
+    quantised = recipe(embedding_scale=(0.5, 0.25), embedding_slope=((0.25, 0.0), (0.0, 0.25)))
     assert [spec.dtype for spec in quantised.outputs] == ["UINT8", "FP16"]
     assert Recipe.from_json(quantised.to_json()) == quantised
     assert [spec.dtype for spec in recipe().outputs] == ["FP16", "FP16"]
@@ -61,3 +68,14 @@ def test_a_recipe_with_scales_promises_bytes_and_comes_back_from_json() -> None:
 def test_a_recipe_with_wrong_scales_is_refused(scale: tuple[float, ...]) -> None:
     with pytest.raises(ArtefactError, match="embedding_scale"):
         recipe(embedding_scale=scale)
+
+
+@pytest.mark.parametrize(
+    ("scale", "slope"),
+    [((), ((1.0, 1.0),) * 2), ((1.0, 1.0), ((1.0, 1.0),)), ((1.0, 1.0), ((1.0,),) * 2)],
+)
+def test_a_recipe_with_wrong_slopes_is_refused(
+    scale: tuple[float, ...], slope: tuple[tuple[float, ...], ...]
+) -> None:
+    with pytest.raises(ArtefactError, match="embedding_slope"):
+        recipe(embedding_scale=scale, embedding_slope=slope)

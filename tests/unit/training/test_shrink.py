@@ -55,10 +55,24 @@ def test_bytes_are_within_half_a_step_where_there_is_foreground(
     small = open_artefact(shrink(SOURCE, form, tmp_path, "bytes"))
     found = small.predict(image)
     assert found.embedding.dtype == np.uint8
-    gap = np.abs(dequantise(found.embedding, form.scale).astype(np.float32) - wide.embedding)
+    read_back = dequantise(found.embedding, form.scale, form.slope).astype(np.float32)
+    gap = np.abs(read_back - wide.embedding)
     seen = wide.foreground_logits[0] > 0
     for plane, step in zip(gap, form.scale, strict=True):
         assert plane[seen].max() <= 0.51 * step + 2e-2
+
+
+def test_bytes_reach_beyond_the_size_of_the_images_that_they_were_chosen_by(
+    tmp_path: Path, artefact: Artefact, wide: Prediction
+) -> None:
+    form = form_for([wide], artefact.recipe, quantise=True)
+    small = open_artefact(shrink(SOURCE, form, tmp_path, "bytes"))
+    large = NucleiDataset(count=1, seed=4, size=640, min_objects=120, max_objects=120)[0].image
+    count = read(artefact.predict(large), artefact.recipe, large.shape[:2]).max()
+    assert count > 80
+    assert read(small.predict(large), small.recipe, large.shape[:2]).max() == pytest.approx(
+        count, abs=2
+    )
 
 
 def test_directions_are_those_in_which_the_vectors_differ(

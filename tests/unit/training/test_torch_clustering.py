@@ -126,10 +126,12 @@ def test_an_object_that_the_lattice_misses_is_found() -> None:
 
 def test_bytes_are_read_with_their_scales() -> None:
     prediction, recipe = blocks()
-    scale = (0.06, 0.06)
-    stored = np.rint(prediction.embedding.astype(np.float32) / 0.06 + 128).astype(np.uint8)
+    slope = ((0.25, 0.0), (0.0, 0.25))
+    place = np.mgrid[:64, :64] * np.float32(0.25)
+    rest = prediction.embedding.astype(np.float32) - place
+    stored = np.rint(rest / 0.2 + 128).astype(np.uint8)
     quantised = Prediction(stored, prediction.foreground_logits)
-    own = replace(recipe, embedding_scale=scale)
+    own = replace(recipe, embedding_scale=(0.2, 0.2), embedding_slope=slope)
     assert same(
         label(by_server(quantised, own), clustered(own), (64, 64)),
         label(quantised, own, (64, 64)),

@@ -10,6 +10,7 @@ Axes: N batch, C classes, E embedding, H W image, P pixels, S samples, K centres
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import isqrt, log
 from typing import Any, Final
 
@@ -57,7 +58,7 @@ def instances(
     classes : (N, K) uint8
         Index of its class.
     """
-    vectors = _dequantised(embedding, recipe["embedding_scale"])
+    vectors = _dequantised(embedding, recipe["embedding_scale"], recipe["embedding_slope"])
     found = [_one(v, logits.float(), recipe) for v, logits in zip(vectors, foreground, strict=True)]
     most = max(scores.numel() for _, scores, _ in found)
     size = (len(found), most)
@@ -185,11 +186,17 @@ def _calibrated(confidence: Tensor, overlap: Tensor, calibration: Sequence[float
     return odds.sigmoid().float()
 
 
-def _dequantised(embedding: Tensor, scale: list[float]) -> Tensor:
+def _dequantised(embedding: Tensor, scale: list[float], slope: list[list[float]]) -> Tensor:
+    vectors = embedding.float()
     if not scale:
-        return embedding.float()
-    steps = torch.tensor(scale, device=embedding.device)[None, :, None, None]
-    return (embedding.float() - _ZERO_BYTE) * steps
+        return vectors
+    per_dimension = partial(torch.tensor, device=embedding.device)
+    vectors = (vectors - _ZERO_BYTE) * per_dimension(scale)[:, None, None]
+    if slope:
+        down, across = per_dimension(slope)[:, :, None, None].unbind(dim=1)
+        rows, columns = (torch.arange(n, device=embedding.device) for n in vectors.shape[2:])
+        vectors += down * rows[:, None] + across * columns
+    return vectors
 
 
 def _centres(embedding: Tensor, mask: Tensor, radius2: float) -> tuple[Tensor, float]:

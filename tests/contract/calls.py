@@ -48,6 +48,14 @@ async def becomes(wanted: Any, read: Callable[[], Any], *, within_s: float) -> N
         await asyncio.sleep(0.05)
 
 
+async def working(server: TritonServer) -> None:
+    """Wait until the server computes: a call takes its processor time, waiting takes none."""
+    before = server.processor_s()
+    async with asyncio.timeout(10.0):
+        while server.processor_s() < before + 0.05:  # noqa: ASYNC110 - another process's state
+            await asyncio.sleep(0.005)
+
+
 async def restarted(server: TritonServer) -> None:
     # Launched from this thread: the kernel ends the server with the thread that started it.
     server.launch()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 
 import numpy as np
@@ -16,6 +15,7 @@ from tests.contract.calls import (
     lever,
     restarted,
     seconds_until,
+    working,
 )
 from tests.triton_server.server import TritonServer
 
@@ -66,7 +66,7 @@ async def test_a_call_whose_server_is_killed_is_answered_before_its_deadline(
     call = asyncio.create_task(
         backend.infer(lever(100), await backend.model("slow"), context(10.0))
     )
-    await asyncio.sleep(0.3)
+    await working(mortal)
     mortal.kill()
     assert await seconds_until(BackendUnavailable, call) < 2.0
 
@@ -77,7 +77,7 @@ async def test_a_call_whose_server_is_restarted_is_answered_by_the_new_one(
     backend = open_triton(mortal.address, wait_s=20.0, shared_memory_bytes=shared_memory_bytes)
     await backend.start()
     call = asyncio.create_task(backend.infer(lever(3), await backend.model("slow"), context(20.0)))
-    await asyncio.sleep(0.2)
+    await working(mortal)
     mortal.kill()
     await restarted(mortal)
     outputs = await call
@@ -123,12 +123,8 @@ async def test_time_spent_in_the_servers_queue_counts(
     # Connection and memory region are there already, so the first call is not overtaken.
     await backend.infer(lever(0), model, context())
     running = asyncio.create_task(backend.infer(lever(16), model, context()))
-    await asyncio.sleep(0.2)
-    while True:
-        with contextlib.suppress(BackendUnavailable):  # the first call is still in the queue itself
-            call = backend.infer(lever(0), model, context(0.3))
-            assert await seconds_until(DeadlineExceeded, call) < 1.0
-            break
+    await working(triton)
+    assert await seconds_until(DeadlineExceeded, backend.infer(lever(0), model, context(0.3))) < 1.0
     await running
 
 

@@ -16,6 +16,7 @@ from service.backends.base import CallContext
 from service.backends.triton import TritonBackend
 from service.domain import Category, Deadline, Priority
 from service.recipe import Recipe
+from tests.contract.calls import working
 from tests.contract.networks import EMBEDDING_SIZE, network
 from tests.triton_server.server import TritonServer
 from training.deployment.server_config import configure, read_config, write_config
@@ -96,7 +97,7 @@ async def test_what_somebody_waits_for_overtakes_what_nobody_does(
         done.append(name)
 
     calls = [asyncio.create_task(call("running", 20, Priority.BACKGROUND))]
-    await asyncio.sleep(0.2)
+    await working(server)
     calls += [asyncio.create_task(call("job", 1, Priority.BACKGROUND)) for _ in range(2)]
     await pending(server, "first", 2)
     calls.append(asyncio.create_task(call("interactive", 1, Priority.INTERACTIVE)))
@@ -113,7 +114,7 @@ async def test_requests_that_wait_are_answered_together(
     await backend.start()
     model = await backend.model("joined")
     first = asyncio.create_task(backend.infer(lever(10), model, context()))
-    await asyncio.sleep(0.2)
+    await working(server)
     others = [asyncio.create_task(backend.infer(lever(0), model, context())) for _ in range(5)]
     await asyncio.gather(first, *others)
     assert await executions(server, "joined", images=6) == 2

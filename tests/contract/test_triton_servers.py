@@ -11,6 +11,7 @@ from tests.contract.calls import (
     Start,
     context,
     lever,
+    working,
 )
 from tests.contract.networks import TIGHT_QUEUE, write_model
 from tests.triton_server.server import TritonServer
@@ -58,7 +59,7 @@ async def test_a_full_queue_at_one_server_is_tried_at_the_other(
     await both.start()
     model = await both.model("tight")
     fill = [asyncio.create_task(one.infer(lever(5), model, context())) for _ in range(4)]
-    await asyncio.sleep(0.2)
+    await working(twins[0])
     answers = [await both.infer(lever(0), model, context()) for _ in range(4)]
     assert len(answers) == 4
     await asyncio.gather(*fill, return_exceptions=True)

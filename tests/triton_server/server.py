@@ -152,6 +152,15 @@ class TritonServer:
         for left in Path("/dev/shm").glob(f"{self.prefix}*"):  # noqa: S108 - a killed server's
             left.unlink(missing_ok=True)
 
+    def processor_s(self) -> float:
+        """Return the processor time that its session has taken, in seconds."""
+        ticks = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                fields = stat.read_text().rpartition(")")[2].split()
+                ticks += sum(map(int, fields[11:13])) if int(fields[3]) == self.pid else 0
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def metrics(self) -> dict[str, float]:
         """Return the server's metrics, by name and labels as they stand."""
         url = f"http://{LOOPBACK}:{self.metrics_port}/metrics"

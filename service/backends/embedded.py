@@ -74,7 +74,14 @@ class EmbeddedBackend:
         self._open = True
 
     async def models(self) -> Sequence[Model]:
-        """Return every model version that is loaded, by name."""
+        """Return every model version that is loaded, by name.
+
+        Raises
+        ------
+        BackendUnavailable
+            If they are not loaded yet, or no more.
+        """
+        self._check_open()
         return [
             loaded.model
             for _, versions in sorted(self._loaded.items())
@@ -86,9 +93,12 @@ class EmbeddedBackend:
 
         Raises
         ------
+        BackendUnavailable
+            If models are not loaded yet, or no more.
         ModelNotFound
             If there is none of that name and version.
         """
+        self._check_open()
         return self._find(name, version).model
 
     async def ready(self) -> bool:
@@ -103,14 +113,13 @@ class EmbeddedBackend:
         Raises
         ------
         BackendUnavailable
-            If the backend is closed.
+            If the backend is closed, or not open yet.
         DeadlineExceeded
             If the answer would come too late; the run is stopped.
         BackendFailed
             If ONNX Runtime fails.
         """
-        if not self._open:
-            raise BackendUnavailable("the embedded backend is closed")
+        self._check_open()
         loaded = self._find(model.name, model.version)
         options = onnxruntime.RunOptions()
         try:
@@ -177,6 +186,10 @@ class EmbeddedBackend:
             return function(*args, **kwargs)
         call = partial(function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise BackendUnavailable("the models are not loaded yet, or no more")
 
     def _find(self, name: str, version: str | None) -> _Loaded:
         versions = self._loaded.get(name)

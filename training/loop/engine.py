@@ -96,7 +96,7 @@ def train(
     with _algorithms(deterministic=optim.deterministic):
         run = open_run(config, train_set, folder, ranks or Ranks())
         network = run.ranks.join(run.model)
-        if optim.compile:
+        if optim.compile and not schedule.finished(run.state):
             images, _ = batch_at(train_set, config, 0)
             compile_network(network, images.to(run.ranks.device), bfloat16=optim.bfloat16)
         _loop(run, network, train_set, val_set, reporter)

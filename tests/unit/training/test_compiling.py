@@ -27,12 +27,15 @@ pytestmark = [
 def test_a_compiled_network_learns_the_same_under_the_same_names(
     tiny: Config, train_set: NucleiDataset, val_set: NucleiDataset, tmp_path: Path
 ) -> None:
-    tiny = replace(tiny, model=replace(tiny.model, style=True))
+    # In bfloat16, where PyTorch 2.13 lost the gradient before every enlargement.
+    tiny = replace(
+        tiny, model=replace(tiny.model, style=True), optim=replace(tiny.optim, bfloat16=True)
+    )
     plain, compiled = Recorder(), Recorder()
     expected = engine.train(tiny, train_set, val_set, tmp_path / "plain", plain)
     config = replace(tiny, optim=replace(tiny.optim, compile=True))
     state = engine.train(config, train_set, val_set, tmp_path / "compiled", compiled)
-    assert compiled.totals == pytest.approx(plain.totals, rel=1e-3)
+    assert compiled.totals == pytest.approx(plain.totals, rel=2e-2)
     assert state.model.keys() == expected.model.keys()
 
 

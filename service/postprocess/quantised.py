@@ -37,26 +37,23 @@ def dequantise(
 
     Returns
     -------
-    (E, H, W) float16
-        ``scale * (byte - 128) + slope[0] * row + slope[1] * column``, rounded.
+    (E, H, W) float32
+        ``scale * (byte - 128) + slope[0] * row + slope[1] * column``.
 
     Examples
     --------
     >>> dequantise(np.array([[[128, 130, 0]]], np.uint8), [0.5])
-    array([[[  0.,   1., -64.]]], dtype=float16)
+    array([[[  0.,   1., -64.]]], dtype=float32)
     """
     if not scale:
         return embedding
-    values = np.arange(256, dtype=np.float32) - ZERO
-    out = np.empty(embedding.shape, np.float16)
-    if not slope:
-        for plane, step, vectors in zip(embedding, scale, out, strict=True):
-            np.take((values * np.float32(step)).astype(np.float16), plane, out=vectors)
-        return out
+    # Not in half precision: rounding to it would take longer than all the rest.
+    out = np.empty(embedding.shape, np.float32)
     rows, columns = (np.arange(side, dtype=np.float32) for side in embedding.shape[1:])
-    for plane, step, (down, across), vectors in zip(embedding, scale, slope, out, strict=True):
-        wide = np.take(values * np.float32(step), plane)
-        wide += (rows * np.float32(down))[:, None]
-        wide += columns * np.float32(across)
-        vectors[...] = wide
+    for e, (plane, step) in enumerate(zip(embedding, scale, strict=True)):
+        down, across = slope[e] if slope else (0.0, 0.0)
+        np.multiply(plane, np.float32(step), out=out[e])
+        out[e] += (np.float32(down) * rows - np.float32(step * ZERO))[:, np.newaxis]
+        if across:
+            out[e] += np.float32(across) * columns
     return out

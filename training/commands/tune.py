@@ -14,6 +14,7 @@ from training.config.experiment import DecodeConfig
 from training.deployment.retune import retune
 from training.loop import checkpoint
 from training.report.card import with_decode
+from training.scoring.refining import refine
 from training.scoring.tuning import refitted, tune
 
 
@@ -27,9 +28,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--tta", action="store_true",
         help="search for `evaluate --tta --decode ...`, and leave the model as it is",
     )  # fmt: skip
-    command.add_argument(
+    how = command.add_mutually_exclusive_group()
+    how.add_argument(
         "--keep", action="store_true",
         help="keep the settings as they are, and fit the curve of the scores alone",
+    )  # fmt: skip
+    how.add_argument(
+        "--finer", action="store_true",
+        help="search near the settings as they are, in finer steps, and keep the curve",
     )  # fmt: skip
     command.set_defaults(only=None)
 
@@ -40,6 +46,8 @@ def run(options: argparse.Namespace) -> None:
     dataset = open_split(options, config, recipe)
     if options.keep:
         trials = iter([refitted(network, dataset, recipe)])
+    elif options.finer:
+        trials = refine(network, dataset, recipe)
     else:
         trials = tune(network, dataset, recipe, refit=not options.tta)
     for trial in trials:

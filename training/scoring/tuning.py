@@ -97,13 +97,13 @@ def tune(
     threshold and smallest size together: the groups hardly depend on each other. The curve of the
     scores is fitted at the end, for a few smallest sizes, and then the smallest score is chosen.
     """
-    pairs = _predicted(network, dataset)
+    pairs = predicted(network, dataset)
     recipe = replace(recipe, min_score=0.0)
-    best = Trial(recipe, _score(pairs, recipe))
+    best = Trial(recipe, score(pairs, recipe))
     yield best
     for stage in (_groupings, _joins, _masks, partial(_leasts, pairs, refit=refit)):
         for candidate in stage(best.recipe):
-            trial = Trial(candidate, _score(pairs, candidate))
+            trial = Trial(candidate, score(pairs, candidate))
             yield trial
             if trial.score.mean_ap > best.score.mean_ap:
                 best = trial
@@ -112,12 +112,13 @@ def tune(
 
 def refitted(network: Network, dataset: Dataset, recipe: Recipe) -> Trial:
     """Fit the curve of the scores alone; parameters as for `tune`."""
-    pairs = _predicted(network, dataset)
+    pairs = predicted(network, dataset)
     recipe = replace(recipe, score_calibration=fit_calibration(*outcomes(pairs, recipe)))
-    return Trial(recipe, _score(pairs, recipe))
+    return Trial(recipe, score(pairs, recipe))
 
 
-def _predicted(network: Network, dataset: Dataset) -> Pairs:
+def predicted(network: Network, dataset: Dataset) -> Pairs:
+    """Run the network on every image, once for all settings to come."""
     return [(sample, network.predict(sample.image)) for sample in samples(dataset)]
 
 
@@ -187,7 +188,8 @@ def outcomes(pairs: Pairs, recipe: Recipe) -> tuple[Float64, Float64, npt.NDArra
     return confidence, overlaps, right
 
 
-def _score(pairs: Pairs, recipe: Recipe) -> Score:
+def score(pairs: Pairs, recipe: Recipe) -> Score:
+    """Score what a recipe reads in the predictions; parameters as for `outcomes`."""
     return Score(
         tuple(
             score_answer(sample, answer(prediction, recipe, sample.labels.shape))

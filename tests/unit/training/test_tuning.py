@@ -14,6 +14,7 @@ from service.domain import Category, Method, Prediction
 from service.recipe import Recipe
 from training.data.synthetic import NucleiDataset
 from training.scoring.decoding import read
+from training.scoring.refining import near, refine
 from training.scoring.tuning import GROUPING, outcomes, tune
 
 DATA = NucleiDataset(count=1, size=96, min_objects=6, max_objects=6, radius_px=9)
@@ -96,3 +97,45 @@ def test_settings_that_nobody_searches_stay() -> None:
     assert best.classes == RECIPE.classes
     assert best.foreground_threshold > 0.525
     assert best.decoder["bandwidth"] < 2.5
+
+
+NEARLY = replace(RECIPE, foreground_threshold=0.5, decoder={"bandwidth": 1.5, "min_pixels": 16.0})
+
+
+def test_refining_finds_what_lies_near() -> None:
+    trials = list(refine(Oracle(), DATA, NEARLY))
+    assert trials[0].recipe == NEARLY
+    assert trials[0].score.mean_ap < 0.9
+    assert trials[-1].score.mean_ap == pytest.approx(1.0)
+    best = trials[-1].recipe
+    assert 0.525 < best.foreground_threshold <= 0.56
+    assert replace(best, foreground_threshold=0.5) == NEARLY
+
+
+def test_refining_ends_with_a_round_in_vain() -> None:
+    best = replace(NEARLY, foreground_threshold=0.54)
+    trials = list(refine(Oracle(), DATA, best))
+    assert trials[-1].recipe == best
+    names = ("bandwidth", "min_pixels", "foreground_threshold", "min_score")
+    tried = [len(near(best, name)) for name in names]
+    assert tried == [6, 4, 6, 3]  # a smallest score of 0 can only rise
+    assert len(trials) == 1 + sum(tried) + 1
+
+
+def test_near_are_some_steps_to_both_sides_within_what_a_setting_may_be() -> None:
+    recipe = replace(
+        NEARLY,
+        min_score=0.05,
+        decoder={"bandwidth": 1.75, "min_pixels": 6.0, "join_rim": 0.5, "join_below": 2.3},
+    )
+
+    def values(name: str) -> list[float]:
+        return [found.decoder[name] for found in near(recipe, name)]
+
+    assert values("bandwidth") == [1.6, 1.65, 1.7, 1.8, 1.85, 1.9]
+    assert values("min_pixels") == [2.0, 10.0, 14.0]
+    assert values("join_rim") == [0.0, 1.0, 1.5]
+    assert values("join_below") == [2.0, 2.15, 2.45, 2.6]
+    assert near(recipe, "join_size") == []
+    assert [found.min_score for found in near(recipe, "min_score")] == [0.025, 0.075, 0.1, 0.125]
+    assert len(near(recipe, "foreground_threshold")) == 6

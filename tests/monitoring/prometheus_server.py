@@ -72,6 +72,8 @@ class Prometheus:
         before = self.query(targets)
         needed = (before[0] if before else 0) + count
         self.wait_for(f"{targets} >= {needed}")
+        # A scrape that was under way when it all began may have seen half of what it should show.
+        self.wait_for(f"min(timestamp(up)) > {began}")
         self.wait_for(f"min(timestamp(segment:slo_budget:ratio)) > {began}")
 
 

@@ -158,7 +158,9 @@ def _against(row: Record, other: Published) -> str:
 
 
 def _gap(value: float, name: str) -> str:
-    return f"{abs(value):.3f} {'ahead' if value >= 0 else 'behind'} in {name}"
+    if round(value, 3) == 0:
+        return f"level in {name}"
+    return f"{abs(value):.3f} {'ahead' if value > 0 else 'behind'} in {name}"
 
 
 def _ablation(record: Record) -> str:

@@ -95,6 +95,13 @@ def test_being_behind_is_said_too(folder: Path) -> None:
     assert "0.035 ahead in mean AP." in page
 
 
+def test_what_differs_by_less_than_is_shown_is_level(folder: Path) -> None:
+    even = record(title="usiigaci_test")
+    even["ap"] = {**even["ap"], "0.5": 0.7044, "0.9": -0.0004}
+    write(folder, "a", even)
+    assert "level in AP@0.5, 0.477 ahead in AP@0.7, level in AP@0.9." in write_results(folder)
+
+
 def test_an_ablation_says_what_each_part_is_worth(folder: Path) -> None:
     rows = [
         {"foreground": a, "grouping": b, **record(mean_ap=mean)}

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from service.decoder_settings import DECODER_SETTINGS
 from service.recipe import Recipe
 from training.data.dataset import Dataset
 from training.scoring.decoding import Network
-from training.scoring.tuning import GROUPING, JOINING, Trial, predicted, score
+from training.scoring.tuning import GROUPING, Trial, climb, predicted, score
 
 ROUNDS = 2
 """How often all settings are gone through."""
 
+# Sizes of steps, and how many are gone to both sides.
 _OF_THE_RECIPE = {"foreground_threshold": 0.02, "min_score": 0.025}
 _JOINING = {"join_below": 0.15, "join_rim": 0.5, "join_size": 0.25}
 _THREE, _TWO = (-3, -2, -1, 1, 2, 3), (-2, -1, 1, 2)
@@ -42,14 +44,10 @@ def refine(network: Network, dataset: Dataset, recipe: Recipe) -> Iterator[Trial
     pairs = predicted(network, dataset)
     best = Trial(recipe, score(pairs, recipe))
     yield best
+    names = (GROUPING[recipe.method][0], *_JOINING, "min_pixels", *_OF_THE_RECIPE)
     for _ in range(ROUNDS):
         before = best
-        for name in (GROUPING[recipe.method][0], *JOINING, "min_pixels", *_OF_THE_RECIPE):
-            for candidate in near(best.recipe, name):
-                trial = Trial(candidate, score(pairs, candidate))
-                yield trial
-                if trial.score.mean_ap > best.score.mean_ap:
-                    best = trial
+        best = yield from climb(pairs, best, [partial(near, name=name) for name in names])
         if best is before:
             break
     yield best

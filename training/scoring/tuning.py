@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -23,6 +23,7 @@ from training.scoring.evaluation import classes_of, score_answer
 
 Float64 = npt.NDArray[np.float64]
 Pairs = Sequence[tuple[Sample, Prediction]]
+Stage = Callable[[Recipe], Iterable[Recipe]]
 
 GROUPING: Mapping[Method, tuple[str, tuple[float, ...]]] = MappingProxyType(
     {
@@ -101,13 +102,39 @@ def tune(
     recipe = replace(recipe, min_score=0.0)
     best = Trial(recipe, score(pairs, recipe))
     yield best
-    for stage in (_groupings, _joins, _masks, partial(_leasts, pairs, refit=refit)):
+    stages = (_groupings, _joins, _masks, partial(_leasts, pairs, refit=refit))
+    yield (yield from climb(pairs, best, stages))
+
+
+def climb(pairs: Pairs, best: Trial, stages: Iterable[Stage]) -> Generator[Trial, None, Trial]:
+    """Try what each stage makes of the best so far.
+
+    Parameters
+    ----------
+    pairs : sequence of (Sample, Prediction)
+        Images with truth, and the network's output for them.
+    best : Trial
+        Where it starts.
+    stages : iterable of callable
+        Each gives the recipes to try from the best one of before.
+
+    Yields
+    ------
+    Trial
+        Every recipe tried.
+
+    Returns
+    -------
+    Trial
+        The best, the earlier one where two are as good.
+    """
+    for stage in stages:
         for candidate in stage(best.recipe):
             trial = Trial(candidate, score(pairs, candidate))
             yield trial
             if trial.score.mean_ap > best.score.mean_ap:
                 best = trial
-    yield best
+    return best
 
 
 def refitted(network: Network, dataset: Dataset, recipe: Recipe) -> Trial:

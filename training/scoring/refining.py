@@ -25,16 +25,7 @@ _THREE, _TWO = (-3, -2, -1, 1, 2, 3), (-2, -1, 1, 2)
 
 
 def refine(network: Network, dataset: Dataset, recipe: Recipe) -> Iterator[Trial]:
-    """Try one setting after the other, keeping the best of each before the next.
-
-    Parameters
-    ----------
-    network : Network
-        Runs once per image.
-    dataset : Dataset
-        Validation data, never test data.
-    recipe : Recipe
-        Where the search starts; its curve of the scores stays as it is.
+    """Try one setting after the other; parameters as for `tune`, the curve of the scores stays.
 
     Yields
     ------

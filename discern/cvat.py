@@ -28,6 +28,7 @@ from PIL import Image
 
 from discern.calls import LOCAL
 from discern.client import Client
+from discern.results import Settings
 
 Pixels = npt.NDArray[np.generic]
 
@@ -43,6 +44,8 @@ class Function:
         The server.
     model : str
         Name of the model; the server's default when empty.
+    scale : float
+        By how much larger its network sees the frames.
 
     Raises
     ------
@@ -52,7 +55,7 @@ class Function:
         If the server does not answer.
     """
 
-    def __init__(self, client: Client, model: str = "") -> None:
+    def __init__(self, client: Client, model: str = "", scale: float = 1.0) -> None:
         self._client = client
         models = {item["name"]: item for item in client.models()}
         wanted = model or next(name for name, item in models.items() if item["default"])
@@ -61,6 +64,7 @@ class Function:
                 f"the server has no model {wanted!r}; it has {', '.join(sorted(models))}"
             )
         self._model = wanted
+        self._scale = scale
         self.spec = cvataa.DetectionFunctionSpec(
             labels=[
                 cvataa.label_spec(category["name"], category["id"], type="mask")
@@ -79,8 +83,11 @@ class Function:
         shapes = self._polygons if context.conv_mask_to_poly else self._masks
         return list(shapes(_pixels_of(image), context.conf_threshold or 0.0))
 
+    def _asked(self, least: float) -> Settings:
+        return {"model": self._model, "scale": self._scale, "min_score": least}
+
     def _masks(self, pixels: Pixels, least: float) -> Iterator[LabeledShapeRequest]:
-        found = self._client.segment(pixels, model=self._model, min_score=least)
+        found = self._client.segment(pixels, **self._asked(least))
         for item in found.instances:
             x, y, width, height = item.bbox
             points = encode_mask(item.mask, [x, y, x + width, y + height])
@@ -88,19 +95,19 @@ class Function:
 
     def _polygons(self, pixels: Pixels, least: float) -> Iterator[LabeledShapeRequest]:
         """CVAT's polygons have no holes, and one part: an object of several gives several."""
-        body = self._client.render(pixels, "polygons", model=self._model, min_score=least)
+        body = self._client.render(pixels, "polygons", **self._asked(least))
         for item in json.loads(body)["instances"]:
             for outline, *_ in item["segmentation"]["coordinates"]:
                 points = [float(value) for corner in outline[:-1] for value in corner]
                 yield cvataa.polygon(item["category"]["id"], points, score=item["score"])
 
 
-def create(url: str = LOCAL, model: str = "", api_key: str = "") -> Function:
+def create(url: str = LOCAL, model: str = "", api_key: str = "", scale: float = 1.0) -> Function:
     """Return the function for a server; the key may come from ``DISCERN_API_KEY`` instead."""
     key = api_key or os.environ.get("DISCERN_API_KEY")
     client = Client(url, api_key=key)
     try:
-        return Function(client, model)
+        return Function(client, model, scale)
     except BaseException:
         client.close()
         raise

@@ -18,6 +18,7 @@ class Settings(TypedDict, total=False):
 
     model: str
     version: str
+    scale: float
     bandwidth: float
     foreground_threshold: float
     min_area: int

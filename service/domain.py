@@ -83,6 +83,11 @@ class DecodedImage:
         """Width in pixels, after orientation."""
         return int(self.pixels.shape[1])
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:

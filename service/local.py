@@ -62,7 +62,13 @@ def lanes_for(images: int, settings: Settings) -> int:
 
 @contextmanager
 def lanes(
-    settings: Settings, wanted: Format, *, count: int, model: str, options: ExtractOptions
+    settings: Settings,
+    wanted: Format,
+    *,
+    count: int,
+    model: str,
+    options: ExtractOptions,
+    scale: float = 1.0,
 ) -> Iterator[Answer]:
     """Open lanes and hand over what answers an image on one that is free, from any thread.
 
@@ -82,6 +88,8 @@ def lanes(
         Name of the model.
     options : ExtractOptions
         What is asked of every image.
+    scale : float
+        By how much larger the network sees them.
 
     Raises
     ------
@@ -102,7 +110,7 @@ def lanes(
             free.put(lane)
 
     with ExitStack() as stack:
-        opening = [_lane(settings, wanted, model, options) for _ in range(count)]
+        opening = [_lane(settings, wanted, model, options, scale) for _ in range(count)]
         with ThreadPoolExecutor(count) as pool:
             for lane in pool.map(stack.enter_context, opening):
                 free.put(lane)
@@ -111,13 +119,19 @@ def lanes(
 
 @contextmanager
 def _lane(
-    settings: Settings, wanted: Format, model: str, options: ExtractOptions
+    settings: Settings, wanted: Format, model: str, options: ExtractOptions, scale: float
 ) -> Iterator[Answer]:
     writer = WRITERS[wanted]
 
     async def segment(data: bytes) -> bytes:
         deadline = Deadline.after(settings.max_timeout_ms / 1e3)
-        job = Job(request_id=uuid.uuid4().hex, deadline=deadline, model=model, options=options)
+        job = Job(
+            request_id=uuid.uuid4().hex,
+            deadline=deadline,
+            model=model,
+            options=options,
+            scale=scale,
+        )
         reply = await gateway.segmenter.segment(data, job, writer.render)
         return write_answer(reply, writer)
 

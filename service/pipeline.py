@@ -1,4 +1,4 @@
-"""A request from its bytes to its answer: decode, fit, infer, extract, respond.
+"""A request from its bytes to its answer: decode, scale, fit, infer, extract, respond.
 
 Axes: H W image, N batch.
 """
@@ -29,7 +29,9 @@ from service.domain import (
 from service.errors import DeadlineExceeded, DiscernError
 from service.imaging.decode import decode_image
 from service.imaging.geometry import fit_batch
-from service.postprocess.extract import ExtractOptions, Labelled, extract, label, rank
+from service.imaging.scaling import rescale
+from service.postprocess.extract import ExtractOptions, Labelled, label, rank
+from service.postprocess.resizing import at_size, options_at
 from service.postprocess.segmentation import Segmentation
 from service.postprocess.tiling import Stitcher, Tile, plan_tiles
 from service.telemetry.clock import StageClock
@@ -60,6 +62,8 @@ class Job:
         Its version; the newest ready one when None.
     options : ExtractOptions
         What the caller wants other than the recipe says.
+    scale : float
+        By how much larger the network sees the image.
     image_id : int
         What the caller calls the image, in formats that say so.
     keep : bool
@@ -79,6 +83,7 @@ class Job:
     model: str
     version: str | None = None
     options: ExtractOptions = field(default_factory=ExtractOptions)
+    scale: float = 1.0
     image_id: int = 0
     keep: bool = False
     tile_px: int = 1024
@@ -91,19 +96,38 @@ class Job:
 class Seen:
     """What the network saw in an image: all that is needed to find its instances.
 
-    `prediction` is None for an image that is too large to be seen whole.
+    Parameters
+    ----------
+    model : Model
+        Whose network.
+    image : DecodedImage
+        The image.
+    scale : float
+        By how much larger the network sees it.
+    pixels : (h, w, 3) uint8
+        The image at that scale.
+    prediction : Prediction, optional
+        None before the network has seen it, and where it is too large to be seen whole.
     """
 
     model: Model
     image: DecodedImage
-    prediction: Prediction | None
+    scale: float
+    pixels: npt.NDArray[np.uint8]
+    prediction: Prediction | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width that the network sees."""
+        return self.pixels.shape[0], self.pixels.shape[1]
 
     @property
     def nbytes(self) -> int:
         """Bytes of its arrays."""
         seen = self.prediction
         maps = (seen.embedding, seen.foreground_logits, *seen.extras.values()) if seen else ()
-        return sum(array.nbytes for array in (self.image.pixels, *maps))
+        own = () if self.pixels is self.image.pixels else (self.pixels,)
+        return sum(array.nbytes for array in (self.image.pixels, *own, *maps))
 
     def copy(self) -> Seen:
         """Return the same in memory of its own, so that keeping it holds none of the backend's."""
@@ -122,10 +146,18 @@ class Result:
     """What was found, and what is needed to write it down."""
 
     job: Job
-    model: Model
-    image: DecodedImage
-    prediction: Prediction | None
+    seen: Seen
     segmentation: Segmentation
+
+    @property
+    def model(self) -> Model:
+        """What answers."""
+        return self.seen.model
+
+    @property
+    def image(self) -> DecodedImage:
+        """What was segmented."""
+        return self.seen.image
 
 
 Render = Callable[[Result], bytes]
@@ -204,22 +236,22 @@ class Segmenter:
                 f"no model was named within {job.deadline.allowed_s:g} s", stage=job.clock.stage
             ) from error
 
-    async def decode(self, data: bytes, job: Job) -> DecodedImage:
-        """Decode an image file."""
-        return await self._run(job, "decode", decode_image, data, self.limits)
+    async def decode(self, data: bytes, model: Model, job: Job) -> Seen:
+        """Decode an image file for a model, and bring it to the scale that is asked for."""
+        return await self._run(job, "decode", _decoded, data, model, job.scale, self.limits)
 
     async def _look(self, data: bytes, job: Job) -> Seen:
         """Decode, and infer what is not too large."""
         model = await self.model(job)
-        image = await self.decode(data, job)
-        if max(image.height, image.width) > job.tile_px:
-            return Seen(model, image, None)
-        [prediction] = await self.predict([image.pixels], model, job)
-        return Seen(model, image, prediction)
+        seen = await self.decode(data, model, job)
+        if max(seen.size) > job.tile_px:
+            return seen
+        [prediction] = await self.predict([seen.pixels], model, job)
+        return replace(seen, prediction=prediction)
 
     async def _see_by_tiles(self, seen: Seen, job: Job) -> Stitcher:
         """Infer and label tile after tile, to be joined by what their shared strips show."""
-        height, width = seen.image.height, seen.image.width
+        height, width = seen.size
         tiles = plan_tiles(height, width, job.tile_px, job.tile_px // OVERLAP)
         stitcher = Stitcher(height, width, tiles)
         together = seen.model.images_per_call(tiles[0].height * tiles[0].width)
@@ -231,12 +263,13 @@ class Segmenter:
         self, seen: Seen, tiles: Sequence[Tile], stitcher: Stitcher, job: Job
     ) -> None:
         """Infer tiles in one call and label them; what was seen in them is gone at the end."""
-        windows = [seen.image.pixels[tile.window] for tile in tiles]
+        options = options_at(job.options, seen.image.size, seen.size)
+        windows = [seen.pixels[tile.window] for tile in tiles]
         predictions = await self.predict(windows, seen.model, job)
         for tile, prediction in zip(tiles, predictions, strict=True):
             size = (tile.height, tile.width)
             part = await self._run(
-                job, "postprocess", label, prediction, seen.model.recipe, size, job.options
+                job, "postprocess", label, prediction, seen.model.recipe, size, options
             )
             await self._run(
                 job, "postprocess", stitcher.add, tile, part.labels, part.scores, part.classes
@@ -304,16 +337,23 @@ class Segmenter:
             self._metrics.instances.observe(found.segmentation.count)
 
 
+def _decoded(data: bytes, model: Model, scale: float, limits: ImageLimits) -> Seen:
+    """Decode and scale on one thread."""
+    image = decode_image(data, limits)
+    return Seen(model, image, scale, rescale(image.pixels, scale, limits))
+
+
 def _answer(
     seen: Seen, view: Prediction | Stitcher, job: Job, render: Render
 ) -> tuple[Result, bytes]:
     """Find and write on one thread: changing it costs as much as writing a small answer."""
-    recipe, size = seen.model.recipe, (seen.image.height, seen.image.width)
+    recipe, size = seen.model.recipe, seen.image.size
     if isinstance(view, Stitcher):
-        segmentation = rank(Labelled(*view.result()), recipe, job.options)
+        found = Labelled(*view.result())
     else:
-        segmentation = extract(view, recipe, size, job.options)
-    result = Result(job, seen.model, seen.image, seen.prediction, segmentation)
+        found = label(view, recipe, seen.size, options_at(job.options, size, seen.size))
+    found = at_size(found, size, job.options.min_area)
+    result = Result(job, seen, rank(found, recipe, job.options))
     job.clock.enter("encode")
     return result, render(result)
 

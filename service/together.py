@@ -7,11 +7,13 @@ Only images of one shape can share a call, and only a bounded number of pixels g
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from service.backends.base import CALL_PIXELS
-from service.domain import DecodedImage, ImageLimits
+from service.domain import ImageLimits
 from service.errors import DiscernError
 from service.imaging.geometry import fitted_side
 from service.imaging.header import read_header
@@ -21,7 +23,9 @@ MOST_TOGETHER = 8
 """Images that are looked at together at most: their answers wait for each other."""
 
 
-def group_small(files: Sequence[bytes], limits: ImageLimits) -> list[list[int]]:
+def group_small(
+    files: Sequence[bytes], limits: ImageLimits, *, scale: float = 1.0
+) -> list[list[int]]:
     """Divide files into runs of neighbours that are small enough to be looked at together.
 
     Parameters
@@ -30,6 +34,8 @@ def group_small(files: Sequence[bytes], limits: ImageLimits) -> list[list[int]]:
         Image files, or what claims to be.
     limits : ImageLimits
         What an image may be at most.
+    scale : float
+        By how much larger the network sees them.
 
     Returns
     -------
@@ -39,7 +45,7 @@ def group_small(files: Sequence[bytes], limits: ImageLimits) -> list[list[int]]:
     groups: list[list[int]] = []
     room = 0
     for index, data in enumerate(files):
-        pixels = _claimed_pixels(data, limits)
+        pixels = _claimed_pixels(data, limits, scale)
         if pixels > room or len(groups[-1]) == MOST_TOGETHER:
             groups.append([])
             room = CALL_PIXELS
@@ -77,16 +83,17 @@ async def look_together(
     found: list[Seen | DiscernError] = []
     shapes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     async with segmenter.gate.admitted(jobs[0].deadline):
-        decoding = [segmenter.decode(*pair) for pair in zip(files, jobs, strict=True)]
-        for index, image in enumerate(await asyncio.gather(*decoding, return_exceptions=True)):
-            if not isinstance(image, DecodedImage):
-                found.append(_expected(image))
+        decoding = [
+            segmenter.decode(data, model, job) for data, job in zip(files, jobs, strict=True)
+        ]
+        for index, seen in enumerate(await asyncio.gather(*decoding, return_exceptions=True)):
+            if not isinstance(seen, Seen):
+                found.append(_expected(seen))
                 continue
-            found.append(Seen(model, image, None))
-            if max(image.height, image.width) <= jobs[index].tile_px:
+            found.append(seen)
+            if max(seen.size) <= jobs[index].tile_px:
                 height, width = (
-                    fitted_side(side, multiple=multiple, buckets=buckets)
-                    for side in (image.height, image.width)
+                    fitted_side(side, multiple=multiple, buckets=buckets) for side in seen.size
                 )
                 shapes[height, width].append(index)
         for (height, width), members in shapes.items():
@@ -105,14 +112,14 @@ async def _look_at(
     seen = [entry for entry in (found[i] for i in part) if isinstance(entry, Seen)]
     try:
         predictions = await segmenter.predict(
-            [entry.image.pixels for entry in seen], seen[0].model, jobs[part[0]]
+            [entry.pixels for entry in seen], seen[0].model, jobs[part[0]]
         )
     except DiscernError as error:
         for index in part:
             found[index] = error
         return
     for index, entry, prediction in zip(part, seen, predictions, strict=True):
-        found[index] = Seen(entry.model, entry.image, prediction)
+        found[index] = replace(entry, prediction=prediction)
 
 
 def _expected(error: BaseException) -> DiscernError:
@@ -121,10 +128,10 @@ def _expected(error: BaseException) -> DiscernError:
     raise error
 
 
-def _claimed_pixels(data: bytes, limits: ImageLimits) -> int:
-    """Return the pixels of an image; of what is none, as many as leave it alone."""
+def _claimed_pixels(data: bytes, limits: ImageLimits, scale: float) -> int:
+    """Return the pixels that the network sees; of no image, as many as leave it alone."""
     try:
         header = read_header(data, limits)
     except DiscernError:
         return CALL_PIXELS
-    return min(header.width * header.height, CALL_PIXELS)
+    return min(math.ceil(header.width * header.height * scale**2), CALL_PIXELS)

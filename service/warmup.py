@@ -13,8 +13,9 @@ from service.imaging.scanlines import read_pixels
 from service.masks.overlay import overlay
 from service.masks.polygon import polygons_of_labels
 from service.masks.rle import decode
-from service.postprocess.extract import extract
+from service.postprocess.extract import Labelled, extract
 from service.postprocess.metric_learning import TAUS
+from service.postprocess.resizing import at_size
 from service.recipe import Recipe
 
 SIDE = 144
@@ -22,7 +23,7 @@ SIDE = 144
 
 
 def compile_kernels() -> None:
-    """Run every decoder, every renderer and the reader of PNG once, in both float types.
+    """Run every decoder, in both float types, every renderer and the reader of PNG once.
 
     Takes a while where nothing is compiled yet, milliseconds where the compiled code is kept.
     """
@@ -30,6 +31,8 @@ def compile_kernels() -> None:
     for dtype in (np.float16, np.float32):
         for method in get_args(Method):
             labels = extract(_picture(method, dtype), _recipe(method), (SIDE - 1, SIDE - 1)).labels
+    nobody = Labelled(np.zeros_like(labels), np.empty(0), np.empty(0, np.int64))
+    at_size(nobody, (SIDE, SIDE), None)
     polygons_of_labels(labels)
     overlay(np.zeros((*labels.shape, 3), np.uint8), labels)
     decode({"size": [1, 1], "counts": "01"})

@@ -58,7 +58,8 @@ class _Batch:
     def groups(self, files: Sequence[File]) -> Iterator[list[Numbered]]:
         """Put small neighbours together, so that they go through the network in one call."""
         limits = self.gateway.segmenter.limits
-        for group in group_small([data for _, data in files], limits):
+        scale = self.query.scale or 1.0
+        for group in group_small([data for _, data in files], limits, scale=scale):
             yield [(index, files[index]) for index in group]
 
     async def lines(self, group: Sequence[Numbered]) -> list[tuple[bytes, bool]]:

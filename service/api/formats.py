@@ -180,7 +180,7 @@ def _overlay(result: Result) -> bytes:
 
 def _seen_whole(result: Result) -> Prediction:
     """Return what the network saw, which exists only for an image that went through it whole."""
-    if result.prediction is None:
+    if result.seen.prediction is None:
         raise BadParameter(
             f"the image went through the network in tiles of {result.job.tile_px} pixels, and each "
             "has an embedding of its own; this format needs an image that fits into one tile",
@@ -192,13 +192,13 @@ def _seen_whole(result: Result) -> Prediction:
             "needs the model whose network it is",
             parameter="format",
         )
-    return result.prediction
+    return result.seen.prediction
 
 
 def _embedding_of(result: Result) -> npt.NDArray[np.floating[Any]]:
     """Return the embedding without the part that lies on padding."""
     recipe = result.model.recipe
-    height, width = result.segmentation.labels.shape
+    height, width = result.seen.size
     part = np.s_[:, : -(-height // recipe.stride), : -(-width // recipe.stride)]
     sent = _seen_whole(result).embedding[part]
     return dequantise(sent, recipe.embedding_scale, recipe.embedding_slope)
@@ -206,11 +206,11 @@ def _embedding_of(result: Result) -> npt.NDArray[np.floating[Any]]:
 
 def _probability(result: Result) -> npt.NDArray[np.uint8]:
     """Return the foreground probability as 0..255, the highest of all classes."""
-    height, width = result.segmentation.labels.shape
+    height, width = result.seen.size
     logits = _seen_whole(result).foreground_logits[:, :height, :width].max(axis=0)
     odds = np.exp(-logits.astype(np.float32).clip(-30, 30))
-    probability: npt.NDArray[np.uint8] = np.rint(255 / (1 + odds)).astype(np.uint8)
-    return probability
+    probability = np.rint(255 / (1 + odds)).astype(np.uint8)
+    return np.asarray(cv2.resize(probability, result.image.size[::-1]), np.uint8)
 
 
 def _embedding(result: Result) -> bytes:
@@ -226,7 +226,7 @@ def _input(result: Result) -> bytes:
 
 
 def _panels(result: Result) -> bytes:
-    height, width = result.segmentation.labels.shape
+    height, width = result.image.size
     rgb = np.broadcast_to(_probability(result)[..., np.newaxis], (height, width, 3))
     seen = cv2.resize(
         embedding_picture(_embedding_of(result)), (width, height), interpolation=cv2.INTER_NEAREST

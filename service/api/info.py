@@ -25,6 +25,7 @@ from service.api.schemas import (
 )
 from service.api.state import GatewayOf
 from service.backends.base import Model
+from service.imaging.scaling import MAX_SCALE, MIN_SCALE
 from service.telemetry.exposition import OPENMETRICS, encode_openmetrics
 
 router = APIRouter()
@@ -63,6 +64,7 @@ async def get_limits(gateway: GatewayOf) -> LimitsOut:
         foreground_threshold=Bound(min=MIN_PROBABILITY, max=MAX_PROBABILITY),
         min_score=Bound(min=0, max=1),
         min_area=Bound(min=0, max=MAX_AREA_PX),
+        scale=Bound(min=MIN_SCALE, max=MAX_SCALE),
         tile=Bound(min=MIN_TILE_PX, max=MAX_TILE_PX),
         max_instances=Bound(min=1, max=settings.max_instances),
         in_flight=gateway.segmenter.gate.slots,

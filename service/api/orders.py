@@ -124,6 +124,7 @@ def job_of(
         model=query.model or gateway.settings.default_model,
         version=query.version,
         options=_options(query, gateway),
+        scale=query.scale or 1.0,
         image_id=query.image_id,
         tile_px=query.tile or gateway.settings.tile_px,
         keep=query.keep and query.embedding is None and gateway.embeddings.max_bytes > 0,

@@ -141,6 +141,7 @@ async def _source(
     for name, asked, held in (
         ("model", query.model, seen.model.name),
         ("version", query.version, seen.model.version),
+        ("scale", query.scale, seen.scale),
     ):
         if asked not in (None, held):
             raise BadParameter(f"the embedding is of {name} {held}, not {asked}", parameter=name)

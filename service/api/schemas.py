@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from service.domain import STAGES
+from service.imaging.scaling import MAX_SCALE, MIN_SCALE
 from service.jobs.records import State
 
 MIN_BANDWIDTH = 0.001  # far below what any network's clusters measure
@@ -85,6 +86,14 @@ class SegmentQuery(BaseModel):
         ge=MIN_PROBABILITY,
         le=MAX_PROBABILITY,
         description="Probability above which a pixel belongs to an object.",
+    )
+    scale: float | None = Field(
+        None,
+        ge=MIN_SCALE,
+        le=MAX_SCALE,
+        description="By how much larger the network sees the image, where its objects are not as "
+        "large as those of the training images; masks come back at the size of the image. "
+        "1 when absent.",
     )
     classes: CategoryIds | None = Field(
         None, description="Category ids to look for, comma separated; all when absent."
@@ -290,6 +299,7 @@ class LimitsOut(BaseModel):
     foreground_threshold: Bound
     min_score: Bound
     min_area: Bound
+    scale: Bound
     tile: Bound
     max_instances: Bound
     in_flight: int

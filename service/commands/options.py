@@ -42,6 +42,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="name of the model (default: DISCERN_DEFAULT_MODEL)")
     parser.add_argument("--bandwidth", type=float, help="clustering radius, in embedding units")
     parser.add_argument("--foreground-threshold", type=float, help="probability, in (0, 1)")
+    parser.add_argument(
+        "--scale",
+        type=float,
+        help="by how much larger the network sees the image: 0.5 for objects twice as large as "
+        "those of the training images",
+    )
     parser.add_argument("--min-area", type=int, help="smallest instance, in pixels")
     parser.add_argument("--min-score", type=float, help="lowest score, in [0, 1]")
 
@@ -58,7 +64,14 @@ def answering(
     """Hand over what answers images, here or on a server, and how many at once suit it."""
     if arguments.url:
         asked: Asked = {}
-        for name in ("model", "bandwidth", "foreground_threshold", "min_area", "min_score"):
+        for name in (
+            "model",
+            "scale",
+            "bandwidth",
+            "foreground_threshold",
+            "min_area",
+            "min_score",
+        ):
             if getattr(arguments, name) is not None:
                 asked[name] = getattr(arguments, name)
         with Client(arguments.url, **calling(settings)) as client:
@@ -77,7 +90,8 @@ def answering(
     )
     count = lanes_for(images, settings)
     model = arguments.model or settings.default_model
-    with lanes(settings, wanted, count=count, model=model, options=options) as here:
+    scale = 1.0 if arguments.scale is None else arguments.scale
+    with lanes(settings, wanted, count=count, model=model, options=options, scale=scale) as here:
         yield here, count
 
 

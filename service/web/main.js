@@ -42,6 +42,14 @@ async function open(file) {
   await run();
 }
 
+/** Have the network look at what is open again: what it saw was of another model or scale. */
+function lookAgain() {
+  running?.abort();
+  if (state.image) {
+    Object.assign(state.image, { embedding: null, pictures: { input: state.image.pictures.input } });
+  }
+}
+
 /** Segment what is open with the settings as they are; while one call runs, the last wish waits. */
 async function run() {
   if (!state.image) return;
@@ -116,7 +124,7 @@ async function picture(image, format) {
   return createImageBitmap(await response.blob());
 }
 
-/** Fetch what the network saw, once per image and model; only while the server still holds it. */
+/** Fetch what the network saw, once per image, model and scale; only while the server still holds it. */
 async function lookInside() {
   const { image } = state;
   for (const { name, format } of VIEWS) {
@@ -284,6 +292,7 @@ function chooseModel() {
   state.settings = {};
   panels.drawSliders($("sliders"), panels.slidersOf(model, state.limits), (name, value) => {
     state.settings[name] = value;
+    if (name === "scale") lookAgain();
     run();
   });
 }
@@ -326,12 +335,11 @@ function wire() {
   });
   $("model").onchange = () => {
     chooseModel();
-    if (state.image) {
-      Object.assign(state.image, { embedding: null, pictures: { input: state.image.pictures.input } });
-      run();
-    }
+    lookAgain();
+    run();
   };
   $("reset").onclick = () => {
+    if (state.settings.scale) lookAgain();
     chooseModel();
     run();
   };

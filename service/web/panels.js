@@ -20,6 +20,11 @@ export function slidersOf(model, limits) {
   const decoder = model.decoder ?? {};
   const bandwidth = decoder.bandwidth ?? 1.5;
   const byDistance = ["discriminative", "associative"].includes(model.method);
+  const scale = {
+    name: "scale", label: "Scale", unit: " ×", initial: 1, step: 0.05,
+    min: Math.max(0.1, limits.scale.min), max: Math.min(4, limits.scale.max),
+    hint: "By how much larger the network sees the image: below 1 where objects are large",
+  };
   const sliders = [
     {
       name: "bandwidth", label: "Bandwidth", initial: bandwidth,
@@ -41,7 +46,7 @@ export function slidersOf(model, limits) {
       hint: "Less certain ones are left out",
     },
   ];
-  return byDistance ? sliders : sliders.slice(1); // the other decoders know no bandwidth
+  return [scale, ...(byDistance ? sliders : sliders.slice(1))]; // other decoders know no bandwidth
 }
 
 const shortly = (value) => String(Number(value.toPrecision(3)));

@@ -40,7 +40,7 @@ def test_run_lengths_of_the_right_alphabet(size: tuple[int, int], counts: str) -
 @given(
     pairs=st.dictionaries(
         st.sampled_from(
-            ["min_area", "min_score", "bandwidth", "classes", "tile", "format", "keep"]
+            ["min_area", "min_score", "bandwidth", "scale", "classes", "tile", "format", "keep"]
         ),
         st.one_of(st.integers().map(str), st.floats().map(str), st.text(max_size=8)),
     )

@@ -14,7 +14,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from numba.core.dispatcher import Dispatcher
-from service.postprocess.extract import extract
+from service.postprocess.extract import extract, label
+from service.postprocess.resizing import at_size
 from service.warmup import compile_kernels
 from training.deployment.export import open_artefact
 from training.data.golden import golden_scenes
@@ -32,7 +33,9 @@ ahead = signatures()
 folder = Path(sys.argv[1])
 artefact = open_artefact(folder)
 for image in (scene.image for scene in golden_scenes("nuclei")):
-    extract(artefact.predict(image), artefact.recipe, image.shape[:2])
+    seen = artefact.predict(image)
+    extract(seen, artefact.recipe, image.shape[:2])
+    at_size(label(seen, artefact.recipe, image.shape[:2]), (99, 101), 400)
 print(len(ahead) > 20, *sorted(f"{module}.{name}" for module, name, _ in signatures() - ahead))
 """
 

@@ -87,6 +87,22 @@ def test_sliders_cluster_again_without_the_network(page: Page, scene_file: Path)
     page.shows(DISCS)
 
 
+def test_another_scale_asks_the_network_again(page: Page, scene_file: Path) -> None:
+    page.choose_file(scene_file).shows(DISCS)
+    page.until(lambda: page.find("view-embedding").is_enabled())
+    for scale in (1.5, 2.0):  # the second comes while the network is at the first
+        page.slide("scale", scale)
+    page.until(lambda: "scale=2" in page.text("lines"))
+    assert "inference\n0.0 ms" not in page.text("timings")
+    page.slide("min_area", 200)
+    page.until(lambda: "scale=2&min_area=200" in page.text("lines"))
+    assert "inference\n0.0 ms" in page.text("timings")
+    page.find("reset").click()
+    page.shows(DISCS)
+    assert "scale" not in page.text("lines")
+    assert "inference\n0.0 ms" not in page.text("timings")
+
+
 def test_a_slider_answers_soon(page: Page, scene_file: Path) -> None:
     # The aim is 100 ms on a quiet machine (benchmarks/page.py measures it); a busy one gets more.
     page.choose_file(scene_file).shows(DISCS)

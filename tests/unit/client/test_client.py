@@ -59,6 +59,16 @@ def test_settings_reach_the_server(client: Client) -> None:
     assert len(client.segment(IMAGE, max_instances=2).instances) == 2
 
 
+def test_large_objects_are_found_at_a_smaller_scale(client: Client) -> None:
+    twice = IMAGE.repeat(2, 0).repeat(2, 1)
+    found = client.segment(twice, scale=0.5, keep=True)
+    assert len(found.instances) == COUNT
+    assert found.labels.shape == twice.shape[:2]
+    assert len(client.segment(found, scale=0.5).instances) == COUNT
+    with pytest.raises(ServerProblem, match=r"the embedding is of scale 0\.5, not 1\.0"):
+        client.segment(found, scale=1)
+
+
 def test_what_was_kept_is_clustered_again_without_the_image(client: Client) -> None:
     kept = client.segment(IMAGE, keep=True)
     again = client.segment(kept, min_area=300)

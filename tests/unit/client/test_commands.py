@@ -50,6 +50,26 @@ def test_segment_writes_an_answer_and_a_picture(
     assert f"1 images, {COUNT} instances" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_segment_takes_a_scale(where: str, server: str, tmp_path: Path) -> None:
+    twice = draw_scene(1)[0].repeat(2, 0).repeat(2, 1)
+    (tmp_path / "twice.png").write_bytes(png_of(twice))
+    there = ["--url", server] if where == "there" else []
+    assert main(["segment", "twice.png", "--jsonl", "out", "--scale", "0.5", *there]) == 0
+    answer = json.loads(Path("out").read_text())
+    assert len(answer["instances"]) == COUNT
+    assert answer["instances"][0]["segmentation"]["size"] == list(twice.shape[:2])
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_a_scale_out_of_bounds_is_named(
+    picture: Path, where: str, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = ["--url", server] if where == "there" else []
+    assert main(["segment", "discs.png", "--jsonl", "out", "--scale", "0", *there]) == 1
+    assert "scale" in capsys.readouterr().err
+
+
 def test_segment_says_what_is_done_already(
     picture: Path, server: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,6 +50,12 @@ def test_the_masks_are_those_that_were_drawn(function: Function) -> None:
     assert not any(hasattr(shape, "id") or hasattr(shape, "source") for shape in shapes)
 
 
+def test_frames_of_larger_objects_are_seen_at_a_smaller_scale(server: str) -> None:
+    frame = FRAME.resize((2 * WIDTH, 2 * HEIGHT), Image.Resampling.NEAREST)
+    with closing(create(url=server, scale=0.5)) as function:
+        assert len(function.detect(Context(), frame)) == LABELS.max()
+
+
 def test_polygons_go_around_what_was_drawn(function: Function) -> None:
     shapes = function.detect(Context(conv_mask_to_poly=True), FRAME)
     assert {shape.type.value for shape in shapes} == {"polygon"}

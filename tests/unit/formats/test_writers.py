@@ -25,7 +25,7 @@ from service.api.schemas import Format
 from service.backends.base import Model
 from service.domain import Category, Deadline, DecodedImage, Prediction
 from service.masks.rle import describe_labels
-from service.pipeline import Job, Result
+from service.pipeline import Job, Result, Seen
 from service.postprocess.segmentation import Segmentation
 from service.recipe import Recipe
 from tests.scenes import draw_scene
@@ -48,9 +48,13 @@ def _result_of(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.int32]) -> R
     padded[3, :height, :width] = np.where(labels, 3, -3)
     return Result(
         job=Job(request_id="r", deadline=Deadline.after(60), model="m", image_id=42),
-        model=Model("m", "1", RECIPE),
-        image=DecodedImage(image, "png"),
-        prediction=Prediction(padded[:3], padded[3:]),
+        seen=Seen(
+            Model("m", "1", RECIPE),
+            DecodedImage(image, "png"),
+            scale=1.0,
+            pixels=image,
+            prediction=Prediction(padded[:3], padded[3:]),
+        ),
         segmentation=Segmentation(labels, np.arange(count), regions, scores, classes, (DISC,)),
     )
 
@@ -216,7 +220,7 @@ def test_the_input_picture_is_the_image(result: Result) -> None:
 
 def test_an_embedding_at_a_stride_gives_a_picture_at_that_stride(result: Result) -> None:
     recipe = replace(RECIPE, stride=2)
-    halved = replace(result, model=Model("m", "1", recipe))
+    halved = replace(result, seen=replace(result.seen, model=Model("m", "1", recipe)))
     with Image.open(io.BytesIO(WRITERS[Format.EMBEDDING_PNG].render(halved))) as picture:
         assert picture.size == (42, 31)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,10 +24,13 @@ RECIPE = Recipe(
 
 def _seen(nbytes: int) -> Seen:
     """Something that takes so many bytes, of which the picture takes three."""
+    pixels = np.zeros((1, 1, 3), np.uint8)
     return Seen(
         Model("m", "1", RECIPE),
-        DecodedImage(np.zeros((1, 1, 3), np.uint8), "png"),
-        Prediction(
+        DecodedImage(pixels, "png"),
+        scale=1.0,
+        pixels=pixels,
+        prediction=Prediction(
             np.zeros((1, 1, (nbytes - 3) // 2), np.float16), np.zeros((1, 1, 0), np.float16)
         ),
     )
@@ -34,6 +38,11 @@ def _seen(nbytes: int) -> Seen:
 
 def test_what_is_kept_knows_its_size() -> None:
     assert _seen(103).nbytes == 103
+
+
+def test_what_is_kept_of_a_scaled_image_counts_the_image_twice() -> None:
+    larger = np.zeros((2, 2, 3), np.uint8)
+    assert replace(_seen(103), scale=2.0, pixels=larger).nbytes == 103 + 12
 
 
 async def test_what_was_put_in_comes_out() -> None:

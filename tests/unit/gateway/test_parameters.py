@@ -38,7 +38,14 @@ def test_what_is_asked_for_is_read_and_the_rest_is_as_it_stands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "name"), [("min_area=-1", "min_area"), ("bandwidth=", "bandwidth"), ("x=1", "x")]
+    ("query", "name"),
+    [
+        ("min_area=-1", "min_area"),
+        ("bandwidth=", "bandwidth"),
+        ("scale=0", "scale"),
+        ("scale=nan", "scale"),
+        ("x=1", "x"),
+    ],
 )
 def test_what_is_wrong_is_named(query: str, name: str) -> None:
     with pytest.raises(RequestValidationError) as caught:

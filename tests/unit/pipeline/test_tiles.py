@@ -51,7 +51,7 @@ async def test_an_image_in_tiles_gets_the_masks_of_the_image_as_a_whole(gateway:
     tiled = await reply_of(gateway, image, tile_px=288)
     pair = overlap(whole.result.segmentation.labels, tiled.result.segmentation.labels)
     assert match(pair, 0.7).f1 >= 0.85
-    assert tiled.result.prediction is None
+    assert tiled.result.seen.prediction is None
     assert tiled.kept is None
     assert whole.kept is not None
 

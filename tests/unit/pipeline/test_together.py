@@ -83,6 +83,13 @@ def test_a_group_has_at_most_eight_images_and_half_a_mebipixel() -> None:
     assert [len(group) for group in group_small([picture(512, 512)] * 5, LIMITS)] == [2, 2, 1]
 
 
+def test_pixels_are_counted_as_the_network_sees_them() -> None:
+    files = [picture(512, 512)] * 5
+    assert [len(group) for group in group_small(files, LIMITS, scale=2)] == [1] * 5
+    assert [len(group) for group in group_small(files, LIMITS, scale=0.05)] == [5]
+    assert group_small([picture(1, 1)], LIMITS, scale=0.05) == [[0]]
+
+
 def test_no_files_make_no_groups() -> None:
     assert group_small([], LIMITS) == []
 

@@ -76,11 +76,12 @@ async def _predict(request: Request, gateway: Gateway, images: TaskImages) -> li
     try:
         config, tasks = _Config(body["label_config"]), list(body["tasks"])
         named = [task["data"][config.image_key] for task in tasks]
-        query = SegmentQuery(model=(body.get("params") or {}).get("model"))
+        extra = body.get("params") or {}
+        query = SegmentQuery(model=extra.get("model"), scale=extra.get("scale"))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise MalformedRequest(
             "a prediction needs `tasks` with their data, and a `label_config` with an Image and "
-            "BrushLabels"
+            "BrushLabels; its extra parameters may hold the name of a `model` and a `scale`"
         ) from error
     elsewhere = intake_of(request).fetch
     results = []

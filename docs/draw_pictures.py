@@ -6,6 +6,7 @@ headless Chromium.
 
 from __future__ import annotations
 
+import io
 import sys
 import tempfile
 import time
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -41,10 +43,24 @@ def main() -> int:
             for model, example in SHOWN.items():
                 panels = client.render(EXAMPLES / example, "panels_png", model=model)
                 (IMAGES / f"panels-{model}.png").write_bytes(panels)
+            _draw_scales(client, IMAGES / "scale.png")
         with _browser() as browser:
             for name, (width, height, scheme) in SHOTS.items():
                 _photograph(browser, gateway.address, IMAGES / f"{name}.png", width, height, scheme)
     return 0
+
+
+def _draw_scales(client: Client, path: Path) -> None:
+    """Draw what is found of nuclei magnified four times: as they are, and at a scale of 1/4."""
+    with Image.open(ROOT / "examples/nuclei.png") as example:
+        corner = example.convert("RGB").crop((128, 0, 256, 128))
+    magnified = io.BytesIO()
+    corner.resize((512, 512), Image.Resampling.BICUBIC).save(magnified, "PNG")
+    both = Image.new("RGB", (1040, 512), "white")
+    for place, scale in ((0, 1.0), (528, 0.25)):
+        overlay = client.render(magnified.getvalue(), "overlay_png", scale=scale)
+        both.paste(Image.open(io.BytesIO(overlay)), (place, 0))
+    both.save(path)
 
 
 @contextmanager

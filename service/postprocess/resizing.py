@@ -55,8 +55,8 @@ def at_size(found: Labelled, size: tuple[int, int], min_area: int | None) -> Lab
     -------
     Labelled
         `found` itself when it has that size. Else every pixel takes the label to which bilinear
-        interpolation gives most of its weight, so that outlines are no stairs; what is left of no
-        pixel is gone, and numbers close up.
+        interpolation gives most of its weight, which takes the corners off stairs; what is left of
+        no pixel is gone, and numbers close up.
     """
     if found.labels.shape == size:
         return found

@@ -6,6 +6,7 @@ import io
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,6 @@ from training.metrics.matching import match, overlap
 IMAGE, LABELS = draw_scene(3)
 COUNT = int(LABELS.max())
 TWICE = png_of(IMAGE.repeat(2, 0).repeat(2, 1))
-HALF = Job(request_id="scale", deadline=Deadline.after(600), model=MODEL, scale=0.5)
 
 
 @pytest.fixture
@@ -40,12 +40,18 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
         yield running
 
 
+def half(**wanted: Any) -> Job:
+    """Ask for `TWICE` at half its scale, or for what else is wanted."""
+    asked = {"model": MODEL, "scale": 0.5, **wanted}
+    return Job(request_id="scale", deadline=Deadline.after(60), **asked)
+
+
 async def reply_of(gateway: Gateway, job: Job, kind: Format = Format.RLE) -> Reply:
     return await gateway.segmenter.segment(TWICE, job, WRITERS[kind].render)
 
 
 async def test_masks_have_the_size_of_the_image(gateway: Gateway) -> None:
-    reply = await reply_of(gateway, HALF)
+    reply = await reply_of(gateway, half())
     found = reply.result.segmentation
     assert reply.result.seen.size == LABELS.shape
     assert found.count == COUNT
@@ -55,18 +61,18 @@ async def test_masks_have_the_size_of_the_image(gateway: Gateway) -> None:
 
 
 async def test_tiles_are_cut_from_what_the_network_sees(gateway: Gateway) -> None:
-    whole, tiled = await reply_of(gateway, HALF), await reply_of(gateway, replace(HALF, tile_px=64))
+    whole, tiled = await reply_of(gateway, half()), await reply_of(gateway, half(tile_px=64))
     assert tiled.result.seen.prediction is None
     pair = overlap(tiled.result.segmentation.labels, whole.result.segmentation.labels)
     assert match(pair, 0.8).f1 > 0.9
-    assert (await reply_of(gateway, replace(HALF, tile_px=120))).result.seen.prediction
+    assert (await reply_of(gateway, half(tile_px=120))).result.seen.prediction
 
 
 @pytest.mark.parametrize("tile_px", [64, 1024])
 async def test_the_smallest_area_is_in_pixels_of_the_image(gateway: Gateway, tile_px: int) -> None:
-    areas = (await reply_of(gateway, HALF)).result.segmentation.areas_px
+    areas = (await reply_of(gateway, half())).result.segmentation.areas_px
     least = int(np.median(areas))
-    job = replace(HALF, options=ExtractOptions(min_area=least), tile_px=tile_px)
+    job = half(options=ExtractOptions(min_area=least), tile_px=tile_px)
     kept = (await reply_of(gateway, job)).result.segmentation.areas_px
     assert 0 < kept.size < areas.size
     assert kept.min() >= least
@@ -76,31 +82,29 @@ async def test_the_smallest_area_is_in_pixels_of_the_image(gateway: Gateway, til
     "kind", [Format.FOREGROUND_PNG, Format.OVERLAY_PNG, Format.LABEL_PNG, Format.INPUT_PNG]
 )
 async def test_pictures_have_the_size_of_the_image(gateway: Gateway, kind: Format) -> None:
-    reply = await reply_of(gateway, HALF, kind)
+    reply = await reply_of(gateway, half(), kind)
     with Image.open(io.BytesIO(reply.body)) as picture:
         assert picture.size == (2 * LABELS.shape[1], 2 * LABELS.shape[0])
 
 
 async def test_panels_and_embedding_can_be_drawn(gateway: Gateway) -> None:
-    panels = (await reply_of(gateway, HALF, Format.PANELS_PNG)).body
+    panels = (await reply_of(gateway, half(), Format.PANELS_PNG)).body
     with Image.open(io.BytesIO(panels)) as picture:
         assert picture.height == 2 * LABELS.shape[0]
-    embedding = (await reply_of(gateway, HALF, Format.EMBEDDING_PNG)).body
+    embedding = (await reply_of(gateway, half(), Format.EMBEDDING_PNG)).body
     with Image.open(io.BytesIO(embedding)) as picture:
         assert picture.size == LABELS.shape[::-1]
 
 
 async def test_what_was_kept_keeps_its_scale(gateway: Gateway) -> None:
-    first = await reply_of(gateway, replace(HALF, keep=True))
+    first = await reply_of(gateway, half(keep=True))
     assert first.kept is not None
-    again = await gateway.segmenter.segment(
-        first.kept, replace(HALF, scale=1.0), WRITERS[Format.RLE].render
-    )
+    again = await gateway.segmenter.segment(first.kept, half(scale=1.0), WRITERS[Format.RLE].render)
     assert again.body == first.body
 
 
 async def test_images_that_are_looked_at_together_are_scaled_too(gateway: Gateway) -> None:
-    both = await look_together(gateway.segmenter, [TWICE, TWICE], [HALF, HALF])
+    both = await look_together(gateway.segmenter, [TWICE, TWICE], [half(), half()])
     assert all(not isinstance(seen, Exception) and seen.size == LABELS.shape for seen in both)
 
 
@@ -108,7 +112,7 @@ async def test_an_image_that_would_be_too_large_is_refused(gateway: Gateway) -> 
     limits = replace(gateway.segmenter.limits, max_pixels=100_000)
     gateway.segmenter.limits = limits
     with pytest.raises(BadParameter, match="more than the 100000 pixels"):
-        await reply_of(gateway, replace(HALF, scale=2.0))
+        await reply_of(gateway, half(scale=2.0))
 
 
 async def test_magnified_nuclei_are_found_where_the_scale_says_so() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.errors import EmbeddingNotFound
-from service.pipeline import Seen
+from service.request import Seen
 
 CLIENT_SHARE: Final = 0.5
 """Part of the cache that one client may fill, so that the others keep theirs."""

@@ -12,7 +12,8 @@ from service.backends.base import Backend, Model
 from service.domain import Deadline, ImageLimits, Instance
 from service.errors import DiscernError
 from service.masks.rle import decode
-from service.pipeline import Job, Result, Segmenter
+from service.pipeline import Segmenter
+from service.request import Job, Result
 from service.telemetry.metrics import Metrics
 from service.workers import Gate, Workers
 

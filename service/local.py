@@ -17,8 +17,8 @@ from service.backends.factory import create_backend
 from service.domain import Deadline, Stage
 from service.errors import ArtefactError
 from service.gateway import Gateway, assemble
-from service.pipeline import Job
 from service.postprocess.extract import ExtractOptions
+from service.request import Job
 from service.settings import Settings
 from service.workers import Workers
 

@@ -17,7 +17,8 @@ from service.domain import ImageLimits
 from service.errors import DiscernError
 from service.imaging.geometry import fitted_side
 from service.imaging.header import read_header
-from service.pipeline import Job, Seen, Segmenter
+from service.pipeline import Segmenter
+from service.request import Job, Seen
 
 MOST_TOGETHER = 8
 """Images that are looked at together at most: their answers wait for each other."""

@@ -33,7 +33,7 @@ from service.errors import (
     UnsupportedFormat,
 )
 from service.gateway import Gateway
-from service.pipeline import Job, Seen
+from service.request import Job, Seen
 from service.together import group_small, look_together
 
 router = APIRouter(tags=["segment"])

@@ -19,9 +19,9 @@ from service.masks.label_png import label_png, write_png
 from service.masks.overlay import embedding_picture, embedding_png, overlay, overlay_png
 from service.masks.polygon import polygons_of_labels
 from service.masks.rle import to_uncompressed
-from service.pipeline import Render, Reply, Result
 from service.postprocess.quantised import dequantise
 from service.postprocess.segmentation import Segmentation
+from service.request import Render, Reply, Result
 
 JSON: Final = "application/json"
 PNG: Final = "image/png"

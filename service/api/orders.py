@@ -14,8 +14,8 @@ from service.api.state import gateway_of
 from service.domain import Deadline, Priority
 from service.errors import BadParameter, Draining
 from service.gateway import Gateway
-from service.pipeline import Job
 from service.postprocess.extract import ExtractOptions
+from service.request import Job
 
 TimeoutHeader = Annotated[
     float | None,

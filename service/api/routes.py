@@ -20,7 +20,7 @@ from service.api.state import client_of, gateway_of, intake_of
 from service.domain import Deadline
 from service.errors import BadParameter, DeadlineExceeded
 from service.gateway import Gateway
-from service.pipeline import Reply, Result, Seen
+from service.request import Reply, Result, Seen
 
 router = APIRouter(tags=["segment"])
 

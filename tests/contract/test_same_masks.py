@@ -10,7 +10,7 @@ import pytest
 
 from service.domain import Deadline, Instance
 from service.gateway import Gateway, assemble
-from service.pipeline import Job
+from service.request import Job
 from service.settings import Settings
 from tests.triton_server.server import TritonServer
 

@@ -14,9 +14,10 @@ from service.backends.embedded import EmbeddedBackend
 from service.backends.triton import TritonBackend
 from service.domain import Deadline, ImageLimits
 from service.errors import BadParameter
-from service.pipeline import Job, Reply, Segmenter
+from service.pipeline import Segmenter
 from service.postprocess.extract import ExtractOptions
 from service.postprocess.segmentation import Segmentation
+from service.request import Job, Reply
 from service.telemetry.metrics import Metrics
 from service.workers import Gate, Workers
 from tests.scenes import MODEL, draw_scene, png_of, write_scenes_model

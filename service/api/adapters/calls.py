@@ -15,7 +15,7 @@ from service.api.presence import while_connected
 from service.api.schemas import SegmentQuery
 from service.errors import MalformedRequest
 from service.gateway import Gateway
-from service.pipeline import Render, Reply
+from service.request import Render, Reply
 
 
 async def read_json(request: Request, gateway: Gateway) -> Any:

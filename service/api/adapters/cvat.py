@@ -27,7 +27,7 @@ from service.api.state import GatewayOf
 from service.backends.base import Model
 from service.errors import BadParameter, MalformedRequest
 from service.masks.polygon import polygons_of_labels
-from service.pipeline import Result
+from service.request import Result
 
 router = APIRouter(tags=["cvat"], dependencies=[Depends(within_quota)])
 

@@ -31,7 +31,7 @@ from service.api.state import GatewayOf, intake_of
 from service.domain import Deadline
 from service.errors import MalformedRequest
 from service.gateway import Gateway
-from service.pipeline import Result
+from service.request import Result
 from service.settings import Settings
 
 RUN_BITS: Final = (3, 4, 8, 16)

@@ -25,9 +25,9 @@ from service.api.schemas import Format
 from service.backends.base import Model
 from service.domain import Category, Deadline, DecodedImage, Prediction
 from service.masks.rle import describe_labels
-from service.pipeline import Job, Result, Seen
 from service.postprocess.segmentation import Segmentation
 from service.recipe import Recipe
+from service.request import Job, Result, Seen
 from tests.scenes import draw_scene
 
 # pycocotools 2.0.11 speaks to NumPy 2 in the way of NumPy 1.

@@ -14,8 +14,8 @@ from service.backends.base import Model
 from service.domain import Category, DecodedImage, Prediction
 from service.embeddings import EmbeddingCache
 from service.errors import EmbeddingNotFound
-from service.pipeline import Seen
 from service.recipe import Recipe
+from service.request import Seen
 
 RECIPE = Recipe(
     method="discriminative", embedding_size=1, classes=(Category(1, "disc"),), size_multiple=1

@@ -12,7 +12,8 @@ import pytest
 from service.backends.base import CallContext, Model, Outputs
 from service.domain import Deadline, ImageLimits
 from service.errors import DeadlineExceeded
-from service.pipeline import Job, Segmenter
+from service.pipeline import Segmenter
+from service.request import Job
 from service.telemetry.metrics import Metrics
 from service.workers import Gate, Workers
 

@@ -16,7 +16,7 @@ from service.domain import Deadline
 from service.errors import BadParameter
 from service.gateway import Gateway
 from service.local import running_gateway
-from service.pipeline import Job, Reply
+from service.request import Job, Reply
 from service.settings import Settings
 from tests.live import ROOT
 from training.data.synthetic import NucleiDataset

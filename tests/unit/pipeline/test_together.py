@@ -15,7 +15,8 @@ from service.backends.base import CallContext, Model, Outputs
 from service.backends.embedded import EmbeddedBackend
 from service.domain import Deadline, ImageLimits, Priority
 from service.errors import BackendFailed, DiscernError, UnsupportedFormat
-from service.pipeline import Job, Seen, Segmenter
+from service.pipeline import Segmenter
+from service.request import Job, Seen
 from service.telemetry.metrics import Metrics
 from service.together import group_small, look_together
 from service.workers import Gate, Workers

@@ -15,7 +15,8 @@ from service.backends.base import Backend, CallContext, Model, Outputs
 from service.backends.factory import create_backend
 from service.domain import Deadline, ImageLimits
 from service.errors import BackendFailed, BackendUnavailable
-from service.pipeline import Job, Segmenter
+from service.pipeline import Segmenter
+from service.request import Job
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import Trace

@@ -213,11 +213,16 @@ def rank(found: Labelled, recipe: Recipe, options: ExtractOptions) -> Segmentati
     least = recipe.min_score if options.min_score is None else options.min_score
     order = order[scores[order] >= least][: options.max_instances]
     if order.size < scores.size:  # else all are encoded in vain that nobody asked for
-        rename(labels, names_in(order, scores.size))
-        found = Labelled(labels, scores[order], found.classes[order])
+        found = chosen(found, order)
         order = np.arange(order.size)
     regions = describe_labels(labels)
     return Segmentation(labels, order, regions, found.scores, found.classes, recipe.classes)
+
+
+def chosen(found: Labelled, order: npt.NDArray[np.intp]) -> Labelled:
+    """Keep the instances with these indices, numbered in this order; labels change in place."""
+    rename(found.labels, names_in(order, found.scores.size))
+    return Labelled(found.labels, found.scores[order], found.classes[order])
 
 
 def _as_the_server_found(
@@ -241,8 +246,8 @@ def _as_the_server_found(
     if options.class_ids is not None:
         ids = np.array([category.id for category in recipe.classes])
         keep &= np.isin(ids[classes], list(options.class_ids))
-    rename(labels, names_in(np.flatnonzero(keep), scores.size))
-    return Labelled(labels, scores[keep].astype(np.float64), classes[keep])
+    found = Labelled(labels, scores.astype(np.float64), classes)
+    return chosen(found, np.flatnonzero(keep))
 
 
 def _decode(

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from service.compiled import kernel
-from service.postprocess.extract import ExtractOptions, Labelled
-from service.postprocess.regions import areas, names_in, rename
+from service.postprocess.extract import ExtractOptions, Labelled, chosen
+from service.postprocess.regions import areas
 
 Int32 = npt.NDArray[np.int32]
 
@@ -60,12 +60,9 @@ def at_size(found: Labelled, size: tuple[int, int], min_area: int | None) -> Lab
     """
     if found.labels.shape == size:
         return found
-    labels = _resized(found.labels, size[0], size[1])
-    count = found.scores.size
-    keep = areas(labels, count)[1:] >= max(min_area or 1, 1)
-    if not keep.all():
-        rename(labels, names_in(np.flatnonzero(keep), count))
-    return Labelled(labels, found.scores[keep], found.classes[keep])
+    resized = replace(found, labels=_resized(found.labels, size[0], size[1]))
+    keep = areas(resized.labels, found.scores.size)[1:] >= max(min_area or 1, 1)
+    return resized if keep.all() else chosen(resized, np.flatnonzero(keep))
 
 
 @kernel

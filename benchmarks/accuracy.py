@@ -1,7 +1,7 @@
 """Accuracy of a served model: every image of a list through HTTP, compared with its labels.
 
     python -m benchmarks.accuracy --data DIR --list stardist_test --labels labels_stardist
-    python -m benchmarks.accuracy --data DIR --list val --magnify 3 --scale 0.333
+    python -m benchmarks.accuracy --data DIR --list val --magnify 3 --scale auto
 
 The data folder has ``images/``, a folder of label images and lists of ids. AP is TP / (TP+FP+FN)
 after one-to-one matching, averaged over images and, beside it, pooled. The second form shows what
@@ -33,18 +33,18 @@ def main() -> None:
     parser.add_argument("--labels", default="labels")
     parser.add_argument("--model", default="nuclei")
     parser.add_argument("--magnify", type=float, default=1.0, help="enlarge images and labels")
-    parser.add_argument("--scale", type=float, default=1.0, help="asked of the server")
+    parser.add_argument("--scale", default="1", help="asked of the server")
     arguments = parser.parse_args()
     names = (arguments.data / f"{arguments.list}.txt").read_text().split()
     with running_gateway() as (address, _):
-        url = f"{address}/segment?model={arguments.model}&scale={arguments.scale:g}"
+        url = f"{address}/segment?model={arguments.model}&scale={arguments.scale}"
         pairs = [
             _compare(url, arguments.data, arguments.labels, name, arguments.magnify)
             for name in names
         ]
     print(
         f"{arguments.model} on {arguments.list}, {len(pairs)} images magnified "
-        f"{arguments.magnify:g} times, at scale {arguments.scale:g}, through HTTP"
+        f"{arguments.magnify:g} times, at scale {arguments.scale}, through HTTP"
     )
     print("| IoU | mean per-image AP | pooled AP | pooled F1 |\n|---|---|---|---|")
     for threshold in THRESHOLDS:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from typing import Literal
 
 import cvat_sdk.auto_annotation as cvataa
 import numpy as np
@@ -31,6 +32,7 @@ from discern.client import Client
 from discern.results import Settings
 
 Pixels = npt.NDArray[np.generic]
+Scale = float | Literal["auto"]
 
 _SENT_AS_THEY_ARE = ("L", "RGB", "I;16")
 
@@ -44,8 +46,8 @@ class Function:
         The server.
     model : str
         Name of the model; the server's default when empty.
-    scale : float
-        By how much larger its network sees the frames.
+    scale : float or "auto"
+        By how much larger its network sees the frames; auto: by as much as suits each.
 
     Raises
     ------
@@ -55,7 +57,7 @@ class Function:
         If the server does not answer.
     """
 
-    def __init__(self, client: Client, model: str = "", scale: float = 1.0) -> None:
+    def __init__(self, client: Client, model: str = "", scale: Scale = 1.0) -> None:
         self._client = client
         models = {item["name"]: item for item in client.models()}
         wanted = model or next(name for name, item in models.items() if item["default"])
@@ -102,7 +104,7 @@ class Function:
                 yield cvataa.polygon(item["category"]["id"], points, score=item["score"])
 
 
-def create(url: str = LOCAL, model: str = "", api_key: str = "", scale: float = 1.0) -> Function:
+def create(url: str = LOCAL, model: str = "", api_key: str = "", scale: Scale = 1.0) -> Function:
     """Return the function for a server; the key may come from ``DISCERN_API_KEY`` instead."""
     key = api_key or os.environ.get("DISCERN_API_KEY")
     client = Client(url, api_key=key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ class Settings(TypedDict, total=False):
 
     model: str
     version: str
-    scale: float
+    scale: float | Literal["auto"]
     bandwidth: float
     foreground_threshold: float
     min_area: int

@@ -68,7 +68,7 @@ def lanes(
     count: int,
     model: str,
     options: ExtractOptions,
-    scale: float = 1.0,
+    scale: float | None = 1.0,
 ) -> Iterator[Answer]:
     """Open lanes and hand over what answers an image on one that is free, from any thread.
 
@@ -88,8 +88,8 @@ def lanes(
         Name of the model.
     options : ExtractOptions
         What is asked of every image.
-    scale : float
-        By how much larger the network sees them.
+    scale : float, optional
+        By how much larger the network sees them; None: by as much as suits each.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def lanes(
 
 @contextmanager
 def _lane(
-    settings: Settings, wanted: Format, model: str, options: ExtractOptions, scale: float
+    settings: Settings, wanted: Format, model: str, options: ExtractOptions, scale: float | None
 ) -> Iterator[Answer]:
     writer = WRITERS[wanted]
 

@@ -26,6 +26,7 @@ from service.postprocess.extract import Labelled, label, rank
 from service.postprocess.resizing import at_size, options_at
 from service.postprocess.tiling import Stitcher, Tile, plan_tiles
 from service.request import Job, Render, Reply, Result, Seen
+from service.scale_search import Look, best_look, judge, largest_scale, part_at
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import exemplar
 from service.workers import Gate, Workers
@@ -100,17 +101,39 @@ class Segmenter:
             ) from error
 
     async def decode(self, data: bytes, model: Model, job: Job) -> Seen:
-        """Decode an image file for a model, and bring it to the scale that is asked for."""
-        return await self._run(job, "decode", _decoded, data, model, job.scale, self.limits)
+        """Decode an image file for a model, and bring it to the scale that is asked for, if any."""
+        scale = 1.0 if job.scale is None else job.scale
+        return await self._run(job, "decode", _decoded, data, model, scale, self.limits)
 
     async def _look(self, data: bytes, job: Job) -> Seen:
         """Decode, and infer what is not too large."""
         model = await self.model(job)
         seen = await self.decode(data, model, job)
-        if max(seen.size) > job.tile_px:
+        if job.scale is None:
+            seen = await self._search_scale(seen, job)
+        if seen.prediction or max(seen.size) > job.tile_px:
             return seen
         [prediction] = await self.predict([seen.pixels], model, job)
         return replace(seen, prediction=prediction)
+
+    async def _search_scale(self, seen: Seen, job: Job) -> Seen:
+        """Look at an image at several scales; return it at the best."""
+        largest = largest_scale(seen.size, self.limits)
+        look = partial(self._look_at_scale, seen, job)
+        best = await best_look(look, seen.model.recipe.object_px, largest)
+        if best.seen.prediction:
+            return best.seen
+        scale, pixels = best.seen.scale, seen.pixels
+        scaled = await self._run(job, "decode", rescale, pixels, scale, self.limits)
+        return replace(seen, scale=scale, pixels=scaled)
+
+    async def _look_at_scale(self, seen: Seen, job: Job, scale: float) -> Look:
+        """Infer and label an image, or its busiest part, at one scale."""
+        part = await self._run(job, "decode", part_at, seen, scale, job.tile_px, self.limits)
+        [prediction] = await self.predict([part.pixels], seen.model, job)
+        if max(seen.size) * scale <= job.tile_px:  # it was seen whole
+            part = replace(part, prediction=prediction)
+        return await self._run(job, "postprocess", judge, part, prediction)
 
     async def _see_by_tiles(self, seen: Seen, job: Job) -> Stitcher:
         """Infer and label tile after tile, to be joined by what their shared strips show."""

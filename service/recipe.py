@@ -73,6 +73,9 @@ class Recipe:
         What turns scores into probabilities (`service.postprocess.calibration`); empty: nothing.
     min_score : float
         Smallest score of an instance that is shown, unless the caller asks otherwise.
+    object_px : float
+        Median diameter of the objects that the settings were chosen on, in pixels that the network
+        sees; 0: nobody knows.
     network_sha256 : str
         Hex digest of ``model.onnx``.
     golden : Golden, optional
@@ -93,6 +96,7 @@ class Recipe:
     decoder: Mapping[str, float] = field(default_factory=dict)
     score_calibration: tuple[float, ...] = ()
     min_score: float = 0.0
+    object_px: float = 0.0
     network_sha256: str = ""
     golden: Golden | None = None
 
@@ -153,6 +157,8 @@ class Recipe:
             )
         if not 0.0 <= self.min_score <= 1.0:
             raise ArtefactError(f"recipe: min_score is {self.min_score}, must lie in [0, 1]")
+        if self.object_px < 0.0:
+            raise ArtefactError(f"recipe: object_px is {self.object_px}, must be 0 or more")
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:

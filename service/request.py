@@ -34,8 +34,9 @@ class Job:
         Its version; the newest ready one when None.
     options : ExtractOptions
         What the caller wants other than the recipe says.
-    scale : float
-        By how much larger the network sees the image.
+    scale : float, optional
+        By how much larger the network sees the image; None: by as much as suits it
+        (`service.scale_search`).
     image_id : int
         What the caller calls the image, in formats that say so.
     keep : bool
@@ -55,7 +56,7 @@ class Job:
     model: str
     version: str | None = None
     options: ExtractOptions = field(default_factory=ExtractOptions)
-    scale: float = 1.0
+    scale: float | None = 1.0
     image_id: int = 0
     keep: bool = False
     tile_px: int = 1024

@@ -19,7 +19,14 @@ from starlette.types import Receive, Scope, Send
 
 from service.api.formats import JSON, WRITERS, Writer, write_answer
 from service.api.intake import ZIP, Intake, bounded, content_type
-from service.api.orders import TimeoutHeader, deadline_of, job_of, still_open, within_quota
+from service.api.orders import (
+    TimeoutHeader,
+    deadline_of,
+    job_of,
+    scale_of,
+    still_open,
+    within_quota,
+)
 from service.api.problems import document, problems
 from service.api.schemas import Format, SegmentQuery
 from service.api.state import GatewayOf
@@ -58,7 +65,7 @@ class _Batch:
     def groups(self, files: Sequence[File]) -> Iterator[list[Numbered]]:
         """Put small neighbours together, so that they go through the network in one call."""
         limits = self.gateway.segmenter.limits
-        scale = self.query.scale or 1.0
+        scale = scale_of(self.query)
         for group in group_small([data for _, data in files], limits, scale=scale):
             yield [(index, files[index]) for index in group]
 

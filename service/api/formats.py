@@ -90,6 +90,7 @@ def write_answer(reply: Reply, writer: Writer) -> bytes:
                 "source_bits": image.source_bits,
                 "scaled_range": image.scaled_range,
                 "frames": image.frames,
+                "scale": result.seen.scale,
             },
             "instances": orjson.Fragment(reply.body),
             "timings_ms": timings_ms(reply.timings),

@@ -114,6 +114,7 @@ def _model_out(model: Model, default: str) -> ModelOut:
         foreground_threshold=recipe.foreground_threshold,
         min_score=recipe.min_score,
         decoder=dict(recipe.decoder),
+        object_px=recipe.object_px,
         network_sha256=recipe.network_sha256,
         max_batch=model.max_batch,
     )

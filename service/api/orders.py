@@ -124,13 +124,18 @@ def job_of(
         model=query.model or gateway.settings.default_model,
         version=query.version,
         options=_options(query, gateway),
-        scale=query.scale or 1.0,
+        scale=scale_of(query),
         image_id=query.image_id,
         tile_px=query.tile or gateway.settings.tile_px,
         keep=query.keep and query.embedding is None and gateway.embeddings.max_bytes > 0,
         headers=headers,
         priority=priority,
     )
+
+
+def scale_of(query: SegmentQuery) -> float | None:
+    """Return the scale that is asked for; None where it is to be found."""
+    return None if query.scale == "auto" else query.scale or 1.0
 
 
 def _options(query: SegmentQuery, gateway: Gateway) -> ExtractOptions:

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from service.api.formats import JSON, WRITERS, Writer, choose_format, timings_ms, write_answer
 from service.api.intake import FIELD, MEDIA_TYPES
 from service.api.jobs import submit_job
-from service.api.orders import deadline_of, job_of, taken_up, wants_job
+from service.api.orders import deadline_of, job_of, scale_of, taken_up, wants_job
 from service.api.parameters import described, read_headers, read_query
 from service.api.presence import while_connected
 from service.api.problems import problems
@@ -141,7 +141,7 @@ async def _source(
     for name, asked, held in (
         ("model", query.model, seen.model.name),
         ("version", query.version, seen.model.version),
-        ("scale", query.scale, seen.scale),
+        ("scale", query.scale and scale_of(query), seen.scale),
     ):
         if asked not in (None, held):
             raise BadParameter(f"the embedding is of {name} {held}, not {asked}", parameter=name)

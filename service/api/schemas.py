@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 
 from service.domain import STAGES
 from service.imaging.scaling import MAX_SCALE, MIN_SCALE
@@ -49,6 +58,21 @@ class Format(StrEnum):
     """One ImageJ ROI per instance, as its ROI Manager opens them."""
 
 
+def _scale(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """Say in one sentence what a scale may be, not once for every type that it may have."""
+    try:
+        return read(value)
+    except ValidationError:
+        raise PydanticCustomError(
+            "scale",
+            "must be a number from {least} to {most}, or auto",
+            {"least": f"{MIN_SCALE:g}", "most": f"{MAX_SCALE:g}"},
+        ) from None
+
+
+Scale = Annotated[
+    Annotated[float, Field(ge=MIN_SCALE, le=MAX_SCALE)] | Literal["auto"], WrapValidator(_scale)
+]
 CategoryIds = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){0,255}$")]
 
 
@@ -87,13 +111,11 @@ class SegmentQuery(BaseModel):
         le=MAX_PROBABILITY,
         description="Probability above which a pixel belongs to an object.",
     )
-    scale: float | None = Field(
+    scale: Scale | None = Field(
         None,
-        ge=MIN_SCALE,
-        le=MAX_SCALE,
         description="By how much larger the network sees the image, where its objects are not as "
         "large as those of the training images; masks come back at the size of the image. "
-        "1 when absent.",
+        "`auto`: by as much as suits it, found by looking at several scales. 1 when absent.",
     )
     classes: CategoryIds | None = Field(
         None, description="Category ids to look for, comma separated; all when absent."
@@ -166,6 +188,7 @@ class ImageInfo(BaseModel):
         description="Source values that became 0 and 255 when the file had more than 8 bits."
     )
     frames: int = Field(description="Frames in the file; the first is segmented.")
+    scale: float = Field(description="By how much larger the network saw it.")
 
 
 class CategoryOut(BaseModel):
@@ -274,6 +297,9 @@ class ModelOut(BaseModel):
     foreground_threshold: float
     min_score: float
     decoder: dict[str, float]
+    object_px: float = Field(
+        description="Median diameter of the objects that it knows, in pixels; 0 when not known."
+    )
     network_sha256: str
     max_batch: int
 

@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ParamSpec, TypedDict, TypeVar
+from typing import Final, ParamSpec, TypedDict, TypeVar
 
 from discern.client import Client, DiscernClientError
 from discern.results import Settings as Asked
@@ -19,6 +19,9 @@ from service.settings import Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+AUTO: Final = "auto"
+"""The scale that suits an image."""
 
 
 class Calling(TypedDict):
@@ -44,12 +47,21 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--foreground-threshold", type=float, help="probability, in (0, 1)")
     parser.add_argument(
         "--scale",
-        type=float,
+        type=_scale,
         help="by how much larger the network sees the image: 0.5 for objects twice as large as "
-        "those of the training images",
+        "those of the training images; auto: by as much as suits each image",
     )
     parser.add_argument("--min-area", type=int, help="smallest instance, in pixels")
     parser.add_argument("--min-score", type=float, help="lowest score, in [0, 1]")
+
+
+def _scale(text: str) -> float | str:
+    if text == AUTO:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor {AUTO}") from None
 
 
 def calling(settings: Settings) -> Calling:
@@ -91,6 +103,7 @@ def answering(
     count = lanes_for(images, settings)
     model = arguments.model or settings.default_model
     scale = 1.0 if arguments.scale is None else arguments.scale
+    scale = None if scale == AUTO else scale
     with lanes(settings, wanted, count=count, model=model, options=options, scale=scale) as here:
         yield here, count
 

@@ -17,6 +17,7 @@ function typeOf(schema) {
     const shown = either.filter((part) => part.type !== "null");
     return shown.flatMap((part, n) => (n ? [" or ", ...typeOf(part)] : typeOf(part)));
   }
+  if (schema.const !== undefined) return [String(schema.const)];
   if (schema.enum) return [schema.enum.join(" | ")];
   if (schema.type === "array") {
     const parts = schema.prefixItems?.flatMap((part, n) => (n ? [", ", ...typeOf(part)] : typeOf(part)));

@@ -104,6 +104,7 @@ async function show(roundTripMs) {
   $("stage").dataset.ms = roundTripMs.toFixed(1);
   $("count").textContent = n;
   drawList();
+  if (state.settings.scale === "auto") panels.showFound($("scale"), answer.image.scale);
   panels.drawTimings($("timings"), answer.timings_ms, roundTripMs);
   drawCode();
   for (const id of ["found", "time", "save", "code"]) $(id).hidden = false;

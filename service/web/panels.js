@@ -24,6 +24,7 @@ export function slidersOf(model, limits) {
     name: "scale", label: "Scale", unit: " ×", initial: 1, step: 0.05,
     min: Math.max(0.1, limits.scale.min), max: Math.min(4, limits.scale.max),
     hint: "By how much larger the network sees the image: below 1 where objects are large",
+    auto: "Look at several scales and take the one that suits the image",
   };
   const sliders = [
     {
@@ -68,10 +69,31 @@ export function drawSliders(into, sliders, changed) {
         },
         onkeydown: (event) => stepBy(event, input, slider),
       });
-      return element("div", { class: "slider" },
-        element("label", { for: slider.name }, slider.label), shown, input);
+      const label = element("span", {}, element("label", { for: slider.name }, slider.label));
+      if (slider.auto) label.append(...autoOf(slider, input, changed));
+      return element("div", { class: "slider" }, label, shown, input);
     }),
   );
+}
+
+/** A box that leaves a setting to the server; without it, what the server found stays. */
+function autoOf(slider, input, changed) {
+  const id = `${slider.name}-auto`;
+  const box = element("input", {
+    id, type: "checkbox", title: slider.auto,
+    onchange: () => {
+      input.disabled = box.checked;
+      if (box.checked) changed(slider.name, "auto");
+      else input.dispatchEvent(new Event("input"));
+    },
+  });
+  return [box, element("label", { for: id }, "auto")];
+}
+
+/** Show on a slider what the server found. */
+export function showFound(input, value) {
+  input.valueAsNumber = value;
+  document.querySelector(`output[for="${input.id}"]`).value = `${shortly(value)} ×`;
 }
 
 /** One key press moves a slider by one of its own steps. */

@@ -103,6 +103,19 @@ def test_another_scale_asks_the_network_again(page: Page, scene_file: Path) -> N
     assert "inference\n0.0 ms" not in page.text("timings")
 
 
+def test_the_scale_may_be_left_to_the_server(page: Page, scene_file: Path) -> None:
+    page.choose_file(scene_file).shows(DISCS)
+    page.find("scale-auto").click()
+    page.until(lambda: "scale=auto" in page.text("lines"))
+    assert not page.find("scale").is_enabled()
+    page.slide("min_area", 200)
+    page.until(lambda: "scale=auto&min_area=200" in page.text("lines"))
+    assert "inference\n0.0 ms" in page.text("timings")
+    page.find("scale-auto").click()
+    page.until(lambda: "auto" not in page.text("lines"))
+    assert page.find("scale").is_enabled()
+
+
 def test_a_slider_answers_soon(page: Page, scene_file: Path) -> None:
     # The aim is 100 ms on a quiet machine (benchmarks/page.py measures it); a busy one gets more.
     page.choose_file(scene_file).shows(DISCS)

@@ -15,7 +15,7 @@ from training.deployment.retune import retune
 from training.loop import checkpoint
 from training.report.card import with_decode
 from training.scoring.refining import refine
-from training.scoring.tuning import refitted, tune
+from training.scoring.tuning import refitted, tune, usual_diameter
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> None:
     """Print every setting tried and store the best in the checkpoint or model folder."""
     network, recipe, _, config = open_model(options)
     dataset = open_split(options, config, recipe)
+    recipe = replace(recipe, object_px=usual_diameter(dataset))
     if options.keep:
         trials = iter([refitted(network, dataset, recipe)])
     elif options.finer:
@@ -70,6 +71,7 @@ def _store(path: Path, recipe: Recipe) -> None:
         settings=dict(recipe.decoder),
         score_calibration=recipe.score_calibration,
         min_score=recipe.min_score,
+        object_px=recipe.object_px,
     )
     if path.is_dir():
         retune(path, recipe)

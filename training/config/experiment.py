@@ -32,12 +32,15 @@ class DecodeConfig:
         What turns scores into probabilities (`service.postprocess.calibration`); `tune` fits it.
     min_score : float
         Smallest score of an instance that is shown; `tune` finds it.
+    object_px : float
+        Median diameter of the objects, in pixels; 0: not known. `tune` measures it.
     """
 
     foreground_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     settings: Mapping[str, float] = field(default_factory=dict)
     score_calibration: tuple[float, ...] = ()
     min_score: Share = 0.0
+    object_px: Annotated[float, Field(ge=0)] = 0.0
 
     def __post_init__(self) -> None:
         """Check what no type says."""

@@ -87,6 +87,7 @@ def recipe_of(config: Config) -> Recipe:
         decoder=_derived(config) | dict(config.decode.settings),
         score_calibration=config.decode.score_calibration,
         min_score=config.decode.min_score,
+        object_px=config.decode.object_px,
     )
 
 

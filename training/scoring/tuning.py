@@ -149,6 +149,13 @@ def predicted(network: Network, dataset: Dataset) -> Pairs:
     return [(sample, network.predict(sample.image)) for sample in samples(dataset)]
 
 
+def usual_diameter(dataset: Dataset) -> float:
+    """Return the median diameter of all objects, of circles of their area, in pixels."""
+    counts = [np.bincount(sample.labels[sample.labels > 0]) for sample in samples(dataset)]
+    areas = np.concatenate([sizes[sizes > 0] for sizes in counts])
+    return round(float(np.median(2 * np.sqrt(areas / np.pi))), 1)
+
+
 def _groupings(recipe: Recipe) -> list[Recipe]:
     name, values = GROUPING[recipe.method]
     return [replace(recipe, decoder={**recipe.decoder, name: value}) for value in values]

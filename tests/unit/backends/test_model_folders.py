@@ -52,6 +52,7 @@ def test_a_recipe_survives_being_written() -> None:
         (changed(embedding_scale=[0.1, 0]), "must be 2 positive numbers, or none"),
         (changed(score_calibration=[1, 0]), "must be two slopes and an offset, or none"),
         (changed(min_score=1.5), r"min_score is 1.5, must lie in \[0, 1\]"),
+        (changed(object_px=-1.0), "object_px is -1.0, must be 0 or more"),
     ],
 )
 def test_a_recipe_that_no_decoder_could_use_is_refused(text: str, words: str) -> None:

@@ -69,6 +69,12 @@ def test_large_objects_are_found_at_a_smaller_scale(client: Client) -> None:
         client.segment(found, scale=1)
 
 
+def test_the_scale_that_the_server_found_is_in_the_answer(client: Client) -> None:
+    found = client.segment(IMAGE, scale="auto", keep=True)
+    assert found.image["scale"] == 1
+    assert client.segment(found, scale="auto").image["scale"] == 1
+
+
 def test_what_was_kept_is_clustered_again_without_the_image(client: Client) -> None:
     kept = client.segment(IMAGE, keep=True)
     again = client.segment(kept, min_area=300)

@@ -50,12 +50,13 @@ def test_segment_writes_an_answer_and_a_picture(
     assert f"1 images, {COUNT} instances" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("scale", ["0.5", "auto"])
 @pytest.mark.parametrize("where", ["here", "there"])
-def test_segment_takes_a_scale(where: str, server: str, tmp_path: Path) -> None:
+def test_segment_takes_a_scale(where: str, server: str, tmp_path: Path, scale: str) -> None:
     twice = draw_scene(1)[0].repeat(2, 0).repeat(2, 1)
     (tmp_path / "twice.png").write_bytes(png_of(twice))
     there = ["--url", server] if where == "there" else []
-    assert main(["segment", "twice.png", "--jsonl", "out", "--scale", "0.5", *there]) == 0
+    assert main(["segment", "twice.png", "--jsonl", "out", "--scale", scale, *there]) == 0
     answer = json.loads(Path("out").read_text())
     assert len(answer["instances"]) == COUNT
     assert answer["instances"][0]["segmentation"]["size"] == list(twice.shape[:2])
@@ -68,6 +69,14 @@ def test_a_scale_out_of_bounds_is_named(
     there = ["--url", server] if where == "there" else []
     assert main(["segment", "discs.png", "--jsonl", "out", "--scale", "0", *there]) == 1
     assert "scale" in capsys.readouterr().err
+
+
+def test_a_scale_that_is_neither_a_number_nor_auto_is_refused(
+    picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["segment", "discs.png", "--jsonl", "out", "--scale", "large"])
+    assert "--scale: 'large' is neither a number nor auto" in capsys.readouterr().err
 
 
 def test_segment_says_what_is_done_already(

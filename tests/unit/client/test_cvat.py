@@ -54,6 +54,8 @@ def test_frames_of_larger_objects_are_seen_at_a_smaller_scale(server: str) -> No
     frame = FRAME.resize((2 * WIDTH, 2 * HEIGHT), Image.Resampling.NEAREST)
     with closing(create(url=server, scale=0.5)) as function:
         assert len(function.detect(Context(), frame)) == LABELS.max()
+    with closing(create(url=server, scale="auto")) as function:
+        assert len(function.detect(Context(), FRAME)) == LABELS.max()
 
 
 def test_polygons_go_around_what_was_drawn(function: Function) -> None:

@@ -248,8 +248,9 @@ def test_a_token_that_cannot_be_read_keeps_the_server_from_starting(tmp_path: Pa
 def test_objects_of_another_size_are_found_at_a_scale(http: httpx2.Client) -> None:
     twice = base64.b64encode(png_of(IMAGE.repeat(2, 0).repeat(2, 1))).decode()
     tasks = [{"data": {"photo": f"data:image/png;base64,{twice}"}}]
-    (prediction,) = _predict(http, tasks=tasks, params={"scale": 0.5}).json()["results"]
-    assert len(prediction["result"]) == COUNT
+    for scale in (0.5, "auto"):
+        (prediction,) = _predict(http, tasks=tasks, params={"scale": scale}).json()["results"]
+        assert len(prediction["result"]) == COUNT
 
 
 @pytest.mark.parametrize(
@@ -264,6 +265,7 @@ def test_objects_of_another_size_are_found_at_a_scale(http: httpx2.Client) -> No
         ({"tasks": [{"data": {"photo": 1}}]}, 400),
         ({"params": {"model": "nobody"}}, 404),
         ({"params": {"scale": 0}}, 400),
+        ({"params": {"scale": "large"}}, 400),
     ],
 )
 def test_label_studio_is_told_what_is_wrong(

@@ -44,6 +44,7 @@ def test_what_is_asked_for_is_read_and_the_rest_is_as_it_stands() -> None:
         ("bandwidth=", "bandwidth"),
         ("scale=0", "scale"),
         ("scale=nan", "scale"),
+        ("scale=large", "scale"),
         ("x=1", "x"),
     ],
 )
@@ -51,6 +52,13 @@ def test_what_is_wrong_is_named(query: str, name: str) -> None:
     with pytest.raises(RequestValidationError) as caught:
         read_query(asking(query))
     assert [error["loc"] for error in caught.value.errors()] == [("query", name)]
+
+
+def test_a_scale_is_a_number_or_left_to_the_server() -> None:
+    assert read_query(asking("scale=0.5")).scale == 0.5
+    assert read_query(asking("scale=auto")).scale == "auto"
+    with pytest.raises(RequestValidationError, match="must be a number from"):
+        read_query(asking("scale=Auto"))
 
 
 def test_headers_are_read_whatever_their_case() -> None:

@@ -88,6 +88,7 @@ def test_tuned_settings_reach_the_served_recipe(trained: Path) -> None:
     recipe = model_from_config(config, "1").recipe
     assert recipe.foreground_threshold == decode.foreground_threshold
     assert recipe.decoder == decode.settings
+    assert recipe.object_px == decode.object_px > 0
 
 
 def test_a_run_without_validation_keeps_its_end_and_tunes_on_nothing(

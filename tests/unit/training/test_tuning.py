@@ -15,7 +15,7 @@ from service.recipe import Recipe
 from training.data.synthetic import NucleiDataset
 from training.scoring.decoding import read
 from training.scoring.refining import near, refine
-from training.scoring.tuning import GROUPING, outcomes, tune
+from training.scoring.tuning import GROUPING, outcomes, tune, usual_diameter
 
 DATA = NucleiDataset(count=1, size=96, min_objects=6, max_objects=6, radius_px=9)
 RECIPE = Recipe(
@@ -44,6 +44,11 @@ def test_the_best_setting_comes_last_and_beats_the_first() -> None:
     assert trials[-1].score.mean_ap == max(trial.score.mean_ap for trial in trials)
     assert trials[-1].score.mean_ap == pytest.approx(1.0)
     assert trials[0].score.mean_ap < 0.5
+
+
+def test_the_usual_diameter_is_the_median_of_all_objects() -> None:
+    areas = np.bincount(DATA[0].labels.ravel())[1:]
+    assert usual_diameter(DATA) == pytest.approx(np.median(2 * np.sqrt(areas / np.pi)), abs=0.05)
 
 
 @pytest.mark.parametrize("method", get_args(Method))

@@ -18,6 +18,8 @@ class Settings(TypedDict, total=False):
 
     model: str
     version: str
+    page: int
+    channel: int
     scale: float | Literal["auto"]
     bandwidth: float
     foreground_threshold: float

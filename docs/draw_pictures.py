@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
@@ -44,6 +45,7 @@ def main() -> int:
                 panels = client.render(EXAMPLES / example, "panels_png", model=model)
                 (IMAGES / f"panels-{model}.png").write_bytes(panels)
             _draw_scales(client, IMAGES / "scale.png")
+            _draw_channels(client, IMAGES / "channel.png")
         with _browser() as browser:
             for name, (width, height, scheme) in SHOTS.items():
                 _photograph(browser, gateway.address, IMAGES / f"{name}.png", width, height, scheme)
@@ -59,6 +61,22 @@ def _draw_scales(client: Client, path: Path) -> None:
     both = Image.new("RGB", (1040, 512), "white")
     for place, scale in ((0, 1.0), (528, 0.25)):
         overlay = client.render(magnified.getvalue(), "overlay_png", scale=scale)
+        both.paste(Image.open(io.BytesIO(overlay)), (place, 0))
+    both.save(path)
+
+
+def _draw_channels(client: Client, path: Path) -> None:
+    """Draw what is found in a composite whose blue channel shows nuclei: in all, and in that."""
+    with Image.open(ROOT / "examples/nuclei.png") as example:
+        nuclei = np.asarray(example.convert("L"))
+    composite = np.zeros((*nuclei.shape, 3), np.uint8)
+    composite[..., 0] = np.random.default_rng(0).integers(0, 90, nuclei.shape)
+    composite[..., 1] = 40 + 40 * np.sin(np.arange(nuclei.shape[1]) / 9)
+    composite[..., 2] = nuclei
+    height, width = nuclei.shape
+    both = Image.new("RGB", (2 * width + 16, height), "white")
+    for place, channel in ((0, {}), (width + 16, {"channel": 2})):
+        overlay = client.render(composite, "overlay_png", **channel)
         both.paste(Image.open(io.BytesIO(overlay)), (place, 0))
     both.save(path)
 

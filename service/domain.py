@@ -47,6 +47,25 @@ class ImageLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Plane:
+    """What of an image file is segmented.
+
+    Parameters
+    ----------
+    page : int
+        Of a TIFF file, counted from 0.
+    channel : int, optional
+        The one channel that is taken, counted from 0, and shown as grey; None: all of them.
+    """
+
+    page: int = 0
+    channel: int | None = None
+
+
+FIRST_PAGE = Plane()
+
+
+@dataclass(frozen=True, slots=True)
 class DecodedImage:
     """An image as the network wants it, and what was done to get there.
 
@@ -63,7 +82,9 @@ class DecodedImage:
     scaled_range : tuple of float, optional
         The two source values (percentiles of the image) that became 0 and 255.
     frames : int
-        Frames or pages in the file; only the first is used.
+        Frames or pages in the file; only one is used.
+    plane : Plane
+        Which, and what of it.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -72,6 +93,7 @@ class DecodedImage:
     source_bits: int = 8
     scaled_range: tuple[float, float] | None = None
     frames: int = 1
+    plane: Plane = FIRST_PAGE
 
     @property
     def height(self) -> int:

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import orjson
 
-from service.domain import ImageLimits
+from service.domain import ImageLimits, Plane
 from service.errors import DiscernError
 from service.imaging.decode import decode_image
 from service.masks.overlay import overlay_png
@@ -218,10 +218,11 @@ def _segment_file(task: Task, answer: Answer, sink: Sink) -> Outcome:
 
 def draw(data: bytes, answer: bytes) -> bytes:
     """Return a PNG of an image with the instances of its answer drawn in."""
-    pixels = decode_image(data, ImageLimits(max_bytes=max(1, len(data)))).pixels
+    said: dict[str, Any] = orjson.loads(answer)
+    plane = Plane(said["image"]["page"], said["image"]["channel"])
+    pixels = decode_image(data, ImageLimits(max_bytes=max(1, len(data))), plane).pixels
     labels = np.zeros(pixels.shape[:2], np.int32)
-    found: list[dict[str, Any]] = orjson.loads(answer)["instances"]
-    for instance in found:
+    for instance in said["instances"]:
         labels[decode(instance["segmentation"])] = instance["id"]
     return overlay_png(pixels, labels)
 

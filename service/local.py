@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -17,7 +16,6 @@ from service.backends.factory import create_backend
 from service.domain import Deadline, Stage
 from service.errors import ArtefactError
 from service.gateway import Gateway, assemble
-from service.postprocess.extract import ExtractOptions
 from service.request import Job
 from service.settings import Settings
 from service.workers import Workers
@@ -25,6 +23,7 @@ from service.workers import Workers
 P = ParamSpec("P")
 T = TypeVar("T")
 Answer = Callable[[bytes], bytes]
+Ask = Callable[[Deadline], Job]
 
 MANY: Final = 8
 """Images from which on networks run side by side."""
@@ -66,9 +65,7 @@ def lanes(
     wanted: Format,
     *,
     count: int,
-    model: str,
-    options: ExtractOptions,
-    scale: float | None = 1.0,
+    ask: Ask,
 ) -> Iterator[Answer]:
     """Open lanes and hand over what answers an image on one that is free, from any thread.
 
@@ -84,12 +81,8 @@ def lanes(
         Of the answers.
     count : int
         Lanes.
-    model : str
-        Name of the model.
-    options : ExtractOptions
-        What is asked of every image.
-    scale : float, optional
-        By how much larger the network sees them; None: by as much as suits each.
+    ask : callable
+        Says what is asked of an image, by a deadline; the model is the same for all.
 
     Raises
     ------
@@ -110,7 +103,7 @@ def lanes(
             free.put(lane)
 
     with ExitStack() as stack:
-        opening = [_lane(settings, wanted, model, options, scale) for _ in range(count)]
+        opening = [_lane(settings, wanted, ask) for _ in range(count)]
         with ThreadPoolExecutor(count) as pool:
             for lane in pool.map(stack.enter_context, opening):
                 free.put(lane)
@@ -118,28 +111,21 @@ def lanes(
 
 
 @contextmanager
-def _lane(
-    settings: Settings, wanted: Format, model: str, options: ExtractOptions, scale: float | None
-) -> Iterator[Answer]:
+def _lane(settings: Settings, wanted: Format, ask: Ask) -> Iterator[Answer]:
     writer = WRITERS[wanted]
 
+    def job() -> Job:
+        return ask(Deadline.after(settings.max_timeout_ms / 1e3))
+
     async def segment(data: bytes) -> bytes:
-        deadline = Deadline.after(settings.max_timeout_ms / 1e3)
-        job = Job(
-            request_id=uuid.uuid4().hex,
-            deadline=deadline,
-            model=model,
-            options=options,
-            scale=scale,
-        )
-        reply = await gateway.segmenter.segment(data, job, writer.render)
+        reply = await gateway.segmenter.segment(data, job(), writer.render)
         return write_answer(reply, writer)
 
     with asyncio.Runner() as runner:
         gateway = assemble(settings, _Here(threads=1), create_backend(settings, in_place=True))
         try:
             runner.run(_ready(gateway))
-            runner.run(gateway.segmenter.backend.model(model))  # said once, not for every image
+            runner.run(gateway.segmenter.model(job()))  # said once, not for every image
             yield lambda data: runner.run(segment(data))
         finally:
             runner.run(gateway.aclose())

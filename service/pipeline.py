@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from service import signature
 from service.backends.base import CALL_PIXELS, Backend, CallContext, Model, Outputs
-from service.domain import ImageLimits, Prediction, Stage, Timings
+from service.domain import ImageLimits, Plane, Prediction, Stage, Timings
 from service.errors import DeadlineExceeded, DiscernError
 from service.imaging.decode import decode_image
 from service.imaging.geometry import fit_batch
@@ -103,7 +103,7 @@ class Segmenter:
     async def decode(self, data: bytes, model: Model, job: Job) -> Seen:
         """Decode an image file for a model, and bring it to the scale that is asked for, if any."""
         scale = 1.0 if job.scale is None else job.scale
-        return await self._run(job, "decode", _decoded, data, model, scale, self.limits)
+        return await self._run(job, "decode", _decoded, data, model, job.plane, scale, self.limits)
 
     async def _look(self, data: bytes, job: Job) -> Seen:
         """Decode, and infer what is not too large."""
@@ -223,9 +223,9 @@ class Segmenter:
             self._metrics.instances.observe(found.segmentation.count)
 
 
-def _decoded(data: bytes, model: Model, scale: float, limits: ImageLimits) -> Seen:
+def _decoded(data: bytes, model: Model, plane: Plane, scale: float, limits: ImageLimits) -> Seen:
     """Decode and scale on one thread."""
-    image = decode_image(data, limits)
+    image = decode_image(data, limits, plane)
     return Seen(model, image, scale, rescale(image.pixels, scale, limits))
 
 

@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from service.backends.base import Model
-from service.domain import Deadline, DecodedImage, Prediction, Priority, Timings
+from service.domain import (
+    FIRST_PAGE,
+    Deadline,
+    DecodedImage,
+    Plane,
+    Prediction,
+    Priority,
+    Timings,
+)
 from service.postprocess.extract import ExtractOptions
 from service.postprocess.segmentation import Segmentation
 from service.telemetry.clock import StageClock
@@ -34,6 +42,8 @@ class Job:
         Its version; the newest ready one when None.
     options : ExtractOptions
         What the caller wants other than the recipe says.
+    plane : Plane
+        Which page and channel of the file.
     scale : float, optional
         By how much larger the network sees the image; None: by as much as suits it
         (`service.scale_search`).
@@ -56,6 +66,7 @@ class Job:
     model: str
     version: str | None = None
     options: ExtractOptions = field(default_factory=ExtractOptions)
+    plane: Plane = FIRST_PAGE
     scale: float | None = 1.0
     image_id: int = 0
     keep: bool = False

@@ -25,7 +25,7 @@ MOST_TOGETHER = 8
 
 
 def group_small(
-    files: Sequence[bytes], limits: ImageLimits, *, scale: float | None = 1.0
+    files: Sequence[bytes], limits: ImageLimits, *, scale: float = 1.0
 ) -> list[list[int]]:
     """Divide files into runs of neighbours that are small enough to be looked at together.
 
@@ -35,8 +35,8 @@ def group_small(
         Image files, or what claims to be.
     limits : ImageLimits
         What an image may be at most.
-    scale : float, optional
-        By how much larger the network sees them; None: that is found for each of them alone.
+    scale : float
+        By how much larger the network sees them.
 
     Returns
     -------
@@ -129,10 +129,8 @@ def _expected(error: BaseException) -> DiscernError:
     raise error
 
 
-def _claimed_pixels(data: bytes, limits: ImageLimits, scale: float | None) -> int:
+def _claimed_pixels(data: bytes, limits: ImageLimits, scale: float) -> int:
     """Return the pixels that the network sees; of no image, as many as leave it alone."""
-    if scale is None:
-        return CALL_PIXELS
     try:
         header = read_header(data, limits)
     except DiscernError:

@@ -104,6 +104,14 @@ def png_of(image: npt.NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
+def stack_of(*images: npt.NDArray[np.uint8]) -> bytes:
+    """Write pictures as the pages of a TIFF file."""
+    first, *others = (Image.fromarray(image) for image in images)
+    file = io.BytesIO()
+    first.save(file, "TIFF", save_all=True, append_images=others)
+    return file.getvalue()
+
+
 @contextmanager
 def running_server(repository: Path, **settings: object) -> Iterator[str]:
     """Run a real gateway in a thread and yield its address once it is ready."""

@@ -66,6 +66,9 @@ class _Batch:
         """Put small neighbours together, so that they go through the network in one call."""
         limits = self.gateway.segmenter.limits
         scale = scale_of(self.query)
+        if scale is None or self.query.page:  # how much the network will see is not known yet
+            yield from ([numbered] for numbered in enumerate(files))
+            return
         for group in group_small([data for _, data in files], limits, scale=scale):
             yield [(index, files[index]) for index in group]
 

@@ -90,6 +90,8 @@ def write_answer(reply: Reply, writer: Writer) -> bytes:
                 "source_bits": image.source_bits,
                 "scaled_range": image.scaled_range,
                 "frames": image.frames,
+                "page": image.plane.page,
+                "channel": image.plane.channel,
                 "scale": result.seen.scale,
             },
             "instances": orjson.Fragment(reply.body),

@@ -11,7 +11,7 @@ from service.api.auth import CallerOf, identify
 from service.api.quotas import Quotas
 from service.api.schemas import MAX_TIMEOUT_S, SegmentHeaders, SegmentQuery
 from service.api.state import gateway_of
-from service.domain import Deadline, Priority
+from service.domain import Deadline, Plane, Priority
 from service.errors import BadParameter, Draining
 from service.gateway import Gateway
 from service.postprocess.extract import ExtractOptions
@@ -124,6 +124,7 @@ def job_of(
         model=query.model or gateway.settings.default_model,
         version=query.version,
         options=_options(query, gateway),
+        plane=Plane(query.page or 0, query.channel),
         scale=scale_of(query),
         image_id=query.image_id,
         tile_px=query.tile or gateway.settings.tile_px,

@@ -142,6 +142,8 @@ async def _source(
         ("model", query.model, seen.model.name),
         ("version", query.version, seen.model.version),
         ("scale", query.scale and scale_of(query), seen.scale),
+        ("page", query.page, seen.image.plane.page),
+        ("channel", query.channel, seen.image.plane.channel),
     ):
         if asked not in (None, held):
             raise BadParameter(f"the embedding is of {name} {held}, not {asked}", parameter=name)

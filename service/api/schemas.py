@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from service.domain import STAGES
 from service.imaging.scaling import MAX_SCALE, MIN_SCALE
+from service.imaging.tiff import MAX_PAGES
 from service.jobs.records import State
 
 MIN_BANDWIDTH = 0.001  # far below what any network's clusters measure
@@ -27,6 +28,7 @@ MIN_PROBABILITY = 0.001
 MAX_PROBABILITY = 0.999
 MAX_AREA_PX = 2**31 - 1
 MIN_TILE_PX, MAX_TILE_PX = 128, 4096
+MAX_CHANNELS = 4
 MAX_TIMEOUT_S = 86_400
 MAX_INSTANCES = 65_535  # what a 16-bit label image can tell apart
 
@@ -111,6 +113,19 @@ class SegmentQuery(BaseModel):
         le=MAX_PROBABILITY,
         description="Probability above which a pixel belongs to an object.",
     )
+    page: int | None = Field(
+        None,
+        ge=0,
+        lt=MAX_PAGES,
+        description="Page of a TIFF file, counted from 0; the first when absent.",
+    )
+    channel: int | None = Field(
+        None,
+        ge=0,
+        lt=MAX_CHANNELS,
+        description="The one channel that is segmented, as grey, counted from 0; all of them, as "
+        "colours, when absent.",
+    )
     scale: Scale | None = Field(
         None,
         description="By how much larger the network sees the image, where its objects are not as "
@@ -187,7 +202,9 @@ class ImageInfo(BaseModel):
     scaled_range: tuple[float, float] | None = Field(
         description="Source values that became 0 and 255 when the file had more than 8 bits."
     )
-    frames: int = Field(description="Frames in the file; the first is segmented.")
+    frames: int = Field(description="Frames or pages in the file; one is segmented.")
+    page: int = Field(description="Which, counted from 0.")
+    channel: int | None = Field(description="The channel that was segmented; all when null.")
     scale: float = Field(description="By how much larger the network saw it.")
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, ParamSpec, TypedDict, TypeVar
 
 from discern.client import Client, DiscernClientError
 from discern.results import Settings as Asked
 from service.api.schemas import Format
+from service.domain import Deadline, Plane
 from service.errors import DiscernError
 from service.files import Answer
 from service.local import lanes, lanes_for
 from service.postprocess.extract import ExtractOptions
+from service.request import Job
 from service.settings import Settings
 
 P = ParamSpec("P")
@@ -45,6 +49,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="name of the model (default: DISCERN_DEFAULT_MODEL)")
     parser.add_argument("--bandwidth", type=float, help="clustering radius, in embedding units")
     parser.add_argument("--foreground-threshold", type=float, help="probability, in (0, 1)")
+    parser.add_argument("--page", type=int, help="page of a TIFF file, counted from 0")
+    parser.add_argument(
+        "--channel",
+        type=int,
+        help="the one channel that is segmented, as grey, from 0; without it all, as colours",
+    )
     parser.add_argument(
         "--scale",
         type=_scale,
@@ -78,6 +88,8 @@ def answering(
         asked: Asked = {}
         for name in (
             "model",
+            "page",
+            "channel",
             "scale",
             "bandwidth",
             "foreground_threshold",
@@ -94,18 +106,27 @@ def answering(
 
             yield there, max(1, int(limits["in_flight"]))
         return
-    options = ExtractOptions(
-        bandwidth=arguments.bandwidth,
-        foreground_threshold=arguments.foreground_threshold,
-        min_area=arguments.min_area,
-        min_score=arguments.min_score,
-    )
     count = lanes_for(images, settings)
-    model = arguments.model or settings.default_model
-    scale = 1.0 if arguments.scale is None else arguments.scale
-    scale = None if scale == AUTO else scale
-    with lanes(settings, wanted, count=count, model=model, options=options, scale=scale) as here:
+    with lanes(settings, wanted, count=count, ask=partial(_job, arguments, settings)) as here:
         yield here, count
+
+
+def _job(arguments: argparse.Namespace, settings: Settings, deadline: Deadline) -> Job:
+    """Return what is asked of an image in this process."""
+    scale = 1.0 if arguments.scale is None else arguments.scale
+    return Job(
+        request_id=uuid.uuid4().hex,
+        deadline=deadline,
+        model=arguments.model or settings.default_model,
+        options=ExtractOptions(
+            bandwidth=arguments.bandwidth,
+            foreground_threshold=arguments.foreground_threshold,
+            min_area=arguments.min_area,
+            min_score=arguments.min_score,
+        ),
+        plane=Plane(arguments.page or 0, arguments.channel),
+        scale=None if scale == AUTO else scale,
+    )
 
 
 def _told(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

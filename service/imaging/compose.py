@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from service.domain import DecodedImage
-from service.errors import BrokenImage
+from service.domain import FIRST_PAGE, DecodedImage, Plane
+from service.errors import BadParameter, BrokenImage
 from service.imaging.depth import scale_to_8_bits
 from service.imaging.header import Header
 from service.imaging.upright import flatten, orient
 
 
-def compose(raw: npt.NDArray[Any], header: Header) -> DecodedImage:
+def compose(raw: npt.NDArray[Any], header: Header, plane: Plane = FIRST_PAGE) -> DecodedImage:
     """Scale, flatten and turn what a library decoded.
 
     Parameters
@@ -24,6 +24,8 @@ def compose(raw: npt.NDArray[Any], header: Header) -> DecodedImage:
         In RGB order and the type of the file; a fourth channel may be alpha.
     header : Header
         What the file says about itself.
+    plane : Plane
+        Which channel is taken.
 
     Returns
     -------
@@ -34,6 +36,8 @@ def compose(raw: npt.NDArray[Any], header: Header) -> DecodedImage:
     ------
     BrokenImage
         If the pixels are not of the size that the header claims.
+    BadParameter
+        If there is no such channel.
     """
     # Both libraries carry out the orientation of a TIFF file themselves.
     turn = 1 if header.format == "tiff" else header.orientation
@@ -43,6 +47,8 @@ def compose(raw: npt.NDArray[Any], header: Header) -> DecodedImage:
     if raw.shape[:2] != stored:
         raise BrokenImage("the pixels do not fill the size that the header claims")
     colour, alpha = _split_alpha(raw, header)
+    if plane.channel is not None:
+        colour = _one_channel(colour, plane.channel)
     scaled_range = None
     if raw.dtype != np.uint8:
         colour, scaled_range = scale_to_8_bits(colour)
@@ -59,7 +65,19 @@ def compose(raw: npt.NDArray[Any], header: Header) -> DecodedImage:
         source_bits=header.bits,
         scaled_range=scaled_range,
         frames=header.frames,
+        plane=plane,
     )
+
+
+def _one_channel(colour: npt.NDArray[Any], channel: int) -> npt.NDArray[Any]:
+    """Return one channel; before values are scaled, so that a bright neighbour does not dim it."""
+    count = colour.shape[2] if colour.ndim == 3 else 1
+    if not 0 <= channel < count:
+        raise BadParameter(
+            f"channel is {channel}, but the channels of this image go from 0 to {count - 1}",
+            parameter="channel",
+        )
+    return colour if colour.ndim == 2 else np.ascontiguousarray(colour[..., channel])
 
 
 def _split_alpha(

@@ -15,6 +15,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import cv2
@@ -22,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import GifImagePlugin, Image, ImageFile, JpegImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from service.domain import DecodedImage, ImageLimits
-from service.errors import BrokenImage
-from service.imaging import png, scanlines
+from service.domain import FIRST_PAGE, DecodedImage, ImageLimits, Plane
+from service.errors import BadParameter, BrokenImage
+from service.imaging import png, scanlines, tiff
 from service.imaging.compose import compose
 from service.imaging.header import Header, read_header
 
@@ -63,8 +64,8 @@ _FOREIGN_ERRORS = (
 )
 
 
-def decode_image(data: bytes, limits: ImageLimits) -> DecodedImage:
-    """Decode the first frame of an image file.
+def decode_image(data: bytes, limits: ImageLimits, plane: Plane = FIRST_PAGE) -> DecodedImage:
+    """Decode one frame of an image file.
 
     Parameters
     ----------
@@ -72,6 +73,8 @@ def decode_image(data: bytes, limits: ImageLimits) -> DecodedImage:
         A PNG, JPEG, WebP, TIFF, BMP or GIF file.
     limits : ImageLimits
         Checked against the header before any pixel is allocated.
+    plane : Plane
+        Which page of a TIFF file, and which channel; else the first frame, in colour.
 
     Returns
     -------
@@ -88,8 +91,10 @@ def decode_image(data: bytes, limits: ImageLimits) -> DecodedImage:
         If it is no format on the list, or a kind of one that cannot be read.
     BrokenImage
         If it is truncated or damaged. A file is never half decoded.
+    BadParameter
+        If it has no such page or channel.
     """
-    header = read_header(data, limits)
+    data, header = _at_page(data, limits, plane.page)
     try:
         if header.reader == "opencv":
             raw = _read_with_opencv(data, header)
@@ -97,7 +102,23 @@ def decode_image(data: bytes, limits: ImageLimits) -> DecodedImage:
             raw = _read_with_pillow(data, header)
     except _FOREIGN_ERRORS as error:
         raise BrokenImage(f"the {header.format.upper()} data is truncated or damaged") from error
-    return compose(raw, header)
+    return compose(raw, header, plane)
+
+
+def _at_page(data: bytes, limits: ImageLimits, page: int) -> tuple[bytes, Header]:
+    """Return a file that begins with the page, and the header of that."""
+    if not page:
+        return data, read_header(data, limits)
+    if data[:4] not in tiff.SIGNATURES:
+        raise BadParameter(
+            f"page is {page}, but only TIFF files have pages; of others the first frame is read",
+            parameter="page",
+        )
+    try:
+        data, pages = tiff.begin_with(data, page)
+    except (struct.error, OverflowError) as error:
+        raise BrokenImage("the image is truncated: its header ends too soon") from error
+    return data, replace(read_header(data, limits), frames=pages)
 
 
 def _read_with_opencv(data: bytes, header: Header) -> npt.NDArray[Any]:

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from service.errors import BrokenImage, UnsupportedFormat
+from service.errors import BadParameter, BrokenImage, UnsupportedFormat
 from service.imaging.scans import check_scans
 
 SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -115,13 +115,49 @@ def read(data: bytes) -> TiffPage:
         photometric=_one(tags, _PHOTOMETRIC, 1),
         has_alpha=_one(tags, _EXTRA_SAMPLES, 0) in (_MULTIPLIED_ALPHA, _PLAIN_ALPHA),
         orientation=_valid(_one(tags, _ORIENTATION, 1)),
-        frames=_count_pages(data, layout, start),
+        frames=max(1, len(_pages(data, layout, start))),
     )
     _check_kind(page, tags)
     _check_tiles(page, tags)
     if _one(tags, _COMPRESSION, 1) in _JPEG_COMPRESSIONS:
         check_scans(data)
     return page
+
+
+def begin_with(data: bytes, page: int) -> tuple[bytes, int]:
+    """Let a file begin with another of its pages, so that every reader takes it for the first.
+
+    Parameters
+    ----------
+    data : bytes
+        The file; begins with one of `SIGNATURES`.
+    page : int
+        Counted from 0.
+
+    Returns
+    -------
+    data : bytes
+        The file; pages before that one are left out of the chain.
+    pages : int
+        How many the file has.
+
+    Raises
+    ------
+    BadParameter
+        If there is no such page.
+    struct.error, OverflowError
+        If the file ends inside its header.
+    """
+    layout, start = _open(data)
+    pages = _pages(data, layout, start)
+    if not 0 <= page < len(pages):
+        last = max(len(pages), 1) - 1
+        raise BadParameter(
+            f"page is {page}, but the pages of this file go from 0 to {last}", parameter="page"
+        )
+    at = 8 if layout.big else 4
+    pointer = struct.pack(layout.offset, pages[page])
+    return data[:at] + pointer + data[at + len(pointer) :], len(pages)
 
 
 def exif_orientation(block: bytes) -> int:
@@ -175,18 +211,18 @@ def _directory(data: bytes, layout: _Layout, start: int) -> _Directory:
     return tags
 
 
-def _count_pages(data: bytes, layout: _Layout, start: int) -> int:
-    """Follow the chain of directories, to a bound and not in circles."""
-    seen: set[int] = set()
+def _pages(data: bytes, layout: _Layout, start: int) -> list[int]:
+    """Return where the directories are, to a bound and not in circles."""
+    seen: dict[int, None] = {}
     while start and start not in seen and len(seen) < MAX_PAGES:
         try:
             (entries,) = struct.unpack_from(layout.count, data, start)
             after = start + struct.calcsize(layout.count) + entries * layout.entry_bytes
-            seen.add(start)
+            seen[start] = None
             (start,) = struct.unpack_from(layout.offset, data, after)
         except (struct.error, OverflowError):
             break
-    return max(1, len(seen))
+    return list(seen)
 
 
 def _check_kind(page: TiffPage, tags: _Directory) -> None:

@@ -36,6 +36,8 @@ async function open(file) {
   state.image = { file, embedding: null, pictures: {} };
   state.answer = null;
   scene.chosen = 0;
+  delete state.settings.page;
+  $("page").value = 0;
   forget();
   $("drop").hidden = true;
   $("shown").hidden = false;
@@ -48,6 +50,14 @@ function lookAgain() {
   if (state.image) {
     Object.assign(state.image, { embedding: null, pictures: { input: state.image.pictures.input } });
   }
+}
+
+/** Segment another page of the file, or another channel; undefined for the first, and for all. */
+function choosePlane(name, value) {
+  state.settings[name] = value;
+  lookAgain();
+  if (state.image) state.image.pictures = {};
+  run();
 }
 
 /** Segment what is open with the settings as they are; while one call runs, the last wish waits. */
@@ -102,6 +112,8 @@ async function show(roundTripMs) {
     `pixels, ${Math.round(roundTripMs)} ms` +
     (answer.image.scaled_range ? `, scaled from ${answer.image.source_bits} bits` : "");
   $("stage").dataset.ms = roundTripMs.toFixed(1);
+  $("pages").hidden = answer.image.format !== "tiff" || answer.image.frames < 2;
+  $("page").max = answer.image.frames - 1;
   $("count").textContent = n;
   drawList();
   if (state.settings.scale === "auto") panels.showFound($("scale"), answer.image.scale);
@@ -113,6 +125,8 @@ async function show(roundTripMs) {
 
 /** The image itself, decoded here if this browser can, else by the server. */
 async function inputOf(image) {
+  const { page, channel } = state.settings;
+  if (page !== undefined || channel !== undefined) return picture(image, "input_png");
   try {
     return await createImageBitmap(image.file);
   } catch {
@@ -291,6 +305,8 @@ function chooseView(name) {
 function chooseModel() {
   const model = state.models.find(({ name }) => name === $("model").value);
   state.settings = {};
+  $("channel").value = "";
+  $("page").value = 0;
   panels.drawSliders($("sliders"), panels.slidersOf(model, state.limits), (name, value) => {
     state.settings[name] = value;
     if (name === "scale") lookAgain();
@@ -340,9 +356,19 @@ function wire() {
     run();
   };
   $("reset").onclick = () => {
-    if (state.settings.scale) lookAgain();
+    const { scale, page, channel } = state.settings;
     chooseModel();
-    run();
+    if (scale !== undefined) lookAgain();
+    if (page === undefined && channel === undefined) run();
+    else choosePlane("page", undefined);
+  };
+  $("channel").onchange = () => {
+    const value = $("channel").value;
+    choosePlane("channel", value === "" ? undefined : Number(value));
+  };
+  $("page").onchange = () => {
+    const input = $("page");
+    if (input.checkValidity()) choosePlane("page", input.valueAsNumber || undefined);
   };
   $("highlight").onpointermove = hover;
   $("highlight").onpointerleave = () => {

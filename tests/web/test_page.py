@@ -15,8 +15,9 @@ import tifffile
 from PIL import Image
 from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.select import Select
 
-from tests.scenes import draw_scene, png_of
+from tests.scenes import draw_scene, png_of, stack_of
 from tests.web.page import DISCS, Page
 
 
@@ -114,6 +115,22 @@ def test_the_scale_may_be_left_to_the_server(page: Page, scene_file: Path) -> No
     page.find("scale-auto").click()
     page.until(lambda: "auto" not in page.text("lines"))
     assert page.find("scale").is_enabled()
+
+
+def test_a_page_and_a_channel_are_chosen(page: Page, tmp_path: Path) -> None:
+    stack = tmp_path / "stack.tif"
+    stack.write_bytes(stack_of(draw_scene(1, count=3)[0], draw_scene(1, count=5)[0]))
+    page.choose_file(stack).shows(3)
+    assert page.find("pages").is_displayed()
+    page.find("page").send_keys(Keys.BACKSPACE, Keys.DELETE, "1", Keys.TAB)
+    page.shows(5)
+    assert "page=1" in page.text("lines")
+    Select(page.find("channel")).select_by_value("0")
+    page.until(lambda: "channel=0" in page.text("lines"))
+    page.until(lambda: len(set(page.pixel("base", 60, 48)[:3])) == 1)
+    page.find("reset").click()
+    page.shows(3)
+    assert "page=" not in page.text("lines")
 
 
 def test_a_slider_answers_soon(page: Page, scene_file: Path) -> None:

@@ -35,6 +35,7 @@ from service.request import Result
 from service.settings import Settings
 
 RUN_BITS: Final = (3, 4, 8, 16)
+_ASKED: Final = ("model", "scale", "page", "channel")
 
 
 def router_for(settings: Settings) -> APIRouter:
@@ -77,11 +78,12 @@ async def _predict(request: Request, gateway: Gateway, images: TaskImages) -> li
         config, tasks = _Config(body["label_config"]), list(body["tasks"])
         named = [task["data"][config.image_key] for task in tasks]
         extra = body.get("params") or {}
-        query = SegmentQuery(model=extra.get("model"), scale=extra.get("scale"))
+        query = SegmentQuery(**{name: extra[name] for name in _ASKED if name in extra})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise MalformedRequest(
             "a prediction needs `tasks` with their data, and a `label_config` with an Image and "
-            "BrushLabels; its extra parameters may hold the name of a `model` and a `scale`"
+            "BrushLabels; its extra parameters may hold the name of a `model`, a `scale`, "
+            "a `page` and a `channel`"
         ) from error
     elsewhere = intake_of(request).fetch
     results = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from discern.client import AsyncClient, Client, Found, NoAnswer, Retries, ServerProblem
-from tests.scenes import draw_scene, png_of
+from tests.scenes import draw_scene, png_of, stack_of
 
 IMAGE, LABELS = draw_scene(1)
 COUNT = int(LABELS.max())
@@ -73,6 +75,30 @@ def test_the_scale_that_the_server_found_is_in_the_answer(client: Client) -> Non
     found = client.segment(IMAGE, scale="auto", keep=True)
     assert found.image["scale"] == 1
     assert client.segment(found, scale="auto").image["scale"] == 1
+
+
+def test_a_page_and_a_channel_of_a_file_are_segmented(client: Client) -> None:
+    empty = np.zeros((30, 20, 3), np.uint8)
+    stack = stack_of(empty, IMAGE)
+    assert client.segment(stack).instances == ()
+    found = client.segment(stack, page=1, keep=True)
+    assert _same_partition(found.labels, LABELS)
+    assert (found.image["frames"], found.image["page"], found.image["channel"]) == (2, 1, None)
+    assert client.segment(found, page=1).instances == found.instances
+    with pytest.raises(ServerProblem, match="the embedding is of page 1, not 0"):
+        client.segment(found, page=0)
+    with pytest.raises(ServerProblem, match="the embedding is of channel None, not 2"):
+        client.segment(found, channel=2)
+    blue = client.render(stack, "input_png", page=1, channel=2)
+    with Image.open(io.BytesIO(blue)) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), IMAGE[..., [2, 2, 2]])
+
+
+def test_a_page_that_the_file_lacks_is_named(client: Client) -> None:
+    with pytest.raises(ServerProblem, match="page is 1, but only TIFF files have pages"):
+        client.segment(IMAGE, page=1)
+    with pytest.raises(ServerProblem, match="page is 2, but the pages of this file go from 0 to 1"):
+        client.segment(stack_of(IMAGE, IMAGE), page=2)
 
 
 def test_what_was_kept_is_clustered_again_without_the_image(client: Client) -> None:

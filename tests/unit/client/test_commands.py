@@ -10,12 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from service.cli import main
 from service.commands.bench import Load, histogram_svg
-from tests.scenes import draw_scene, png_of, write_scenes_model
+from tests.scenes import draw_scene, png_of, stack_of, write_scenes_model
 
 COUNT = int(draw_scene(1)[1].max())
 
@@ -48,6 +49,37 @@ def test_segment_writes_an_answer_and_a_picture(
     assert len(json.loads(Path("out/discs.json").read_text())["instances"]) == COUNT
     assert Path("out/discs.overlay.png").exists()
     assert f"1 images, {COUNT} instances" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_a_page_of_a_file_is_segmented_and_drawn(where: str, server: str, tmp_path: Path) -> None:
+    stack = stack_of(np.zeros((30, 20, 3), np.uint8), draw_scene(1)[0])
+    (tmp_path / "stack.tif").write_bytes(stack)
+    there = ["--url", server] if where == "there" else []
+    assert main(["segment", "stack.tif", "--out", "out", "--page", "1", *there]) == 0
+    assert len(json.loads(Path("out/stack.json").read_text())["instances"]) == COUNT
+    with Image.open("out/stack.overlay.png") as overlay:
+        assert overlay.size == draw_scene(1)[1].shape[::-1]
+    assert (
+        main(["segment", "stack.tif", "--jsonl", "grey", "--page", "1", "--channel", "0", *there])
+        == 0
+    )
+    assert json.loads(Path("grey").read_text())["image"]["channel"] == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--page", "-1"], "page"),
+        (["--page", "1"], "only TIFF files have pages"),
+        (["--channel", "3"], "channels of this image go from 0 to 2"),
+    ],
+)
+def test_a_page_or_channel_that_is_not_there_is_named(
+    picture: Path, asked: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["segment", "discs.png", "--jsonl", "out", *asked]) == 1
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("scale", ["0.5", "auto"])

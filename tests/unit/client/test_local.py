@@ -11,14 +11,18 @@ import orjson
 import pytest
 
 from service.api.schemas import Format
+from service.domain import Deadline
 from service.errors import ArtefactError, BrokenImage
 from service.local import lanes, lanes_for
-from service.postprocess.extract import ExtractOptions
+from service.request import Job
 from service.settings import Settings
 from tests.scenes import MODEL, draw_scene, png_of, write_scenes_model
 
-ASKED: dict[str, Any] = {"model": MODEL, "options": ExtractOptions()}
 PICTURES = [draw_scene(seed) for seed in range(6)]
+
+
+def ask(deadline: Deadline) -> Job:
+    return Job(request_id="local", deadline=deadline, model=MODEL)
 
 
 def settings(repository: Path) -> Settings:
@@ -45,7 +49,7 @@ def test_many_images_are_answered_side_by_side(
 def test_lanes_find_what_was_drawn_from_whatever_thread_they_are_asked(tmp_path: Path) -> None:
     write_scenes_model(tmp_path)
     with (
-        lanes(settings(tmp_path), Format.RLE, count=2, **ASKED) as answer,
+        lanes(settings(tmp_path), Format.RLE, count=2, ask=ask) as answer,
         ThreadPoolExecutor(4) as pool,
     ):
         bodies = list(pool.map(answer, [png_of(image) for image, _ in PICTURES]))
@@ -56,7 +60,7 @@ def test_lanes_find_what_was_drawn_from_whatever_thread_they_are_asked(tmp_path:
 def test_a_lane_runs_its_network_on_the_thread_that_asks(tmp_path: Path) -> None:
     write_scenes_model(tmp_path)
     before = {thread.name for thread in threading.enumerate()}
-    with lanes(settings(tmp_path), Format.RLE, count=1, **ASKED) as answer:
+    with lanes(settings(tmp_path), Format.RLE, count=1, ask=ask) as answer:
         answer(png_of(PICTURES[0][0]))
         started = {thread.name for thread in threading.enumerate()} - before
     assert not {name for name in started if name.startswith(("network", "worker"))}
@@ -65,7 +69,7 @@ def test_a_lane_runs_its_network_on_the_thread_that_asks(tmp_path: Path) -> None
 def test_a_lane_serves_on_after_an_image_that_is_none(tmp_path: Path) -> None:
     write_scenes_model(tmp_path)
     picture = png_of(PICTURES[0][0])
-    with lanes(settings(tmp_path), Format.LABEL_PNG, count=1, **ASKED) as answer:
+    with lanes(settings(tmp_path), Format.LABEL_PNG, count=1, ask=ask) as answer:
         with pytest.raises(BrokenImage):
             answer(picture[:100])
         assert answer(picture).startswith(b"\x89PNG")
@@ -74,6 +78,6 @@ def test_a_lane_serves_on_after_an_image_that_is_none(tmp_path: Path) -> None:
 def test_lanes_that_cannot_open_say_why(tmp_path: Path) -> None:
     with (
         pytest.raises(ArtefactError, match="no model folder"),
-        lanes(settings(tmp_path), Format.RLE, count=2, **ASKED),
+        lanes(settings(tmp_path), Format.RLE, count=2, ask=ask),
     ):
         pass

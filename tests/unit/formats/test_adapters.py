@@ -253,6 +253,17 @@ def test_objects_of_another_size_are_found_at_a_scale(http: httpx2.Client) -> No
         assert len(prediction["result"]) == COUNT
 
 
+def test_a_channel_of_the_image_is_segmented(http: httpx2.Client) -> None:
+    blue = np.zeros_like(IMAGE)
+    blue[..., 2] = (LABELS > 0) * 50  # too dim in one channel of three
+    encoded = base64.b64encode(png_of(blue)).decode()
+    tasks = [{"data": {"photo": f"data:image/png;base64,{encoded}"}}]
+    (without,) = _predict(http, tasks=tasks).json()["results"]
+    (found,) = _predict(http, tasks=tasks, params={"channel": 2}).json()["results"]
+    assert not without["result"]
+    assert found["result"]
+
+
 @pytest.mark.parametrize(
     ("changes", "status"),
     [

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 
-from tests.scenes import draw_scene, png_of, running_server, write_scenes_model
+from tests.scenes import draw_scene, png_of, running_server, stack_of, write_scenes_model
 
 SCENES = {f"{seed}.png": draw_scene(seed) for seed in range(5)}
 COUNTS = {name: int(labels.max()) for name, (_, labels) in SCENES.items()}
@@ -82,6 +83,16 @@ def test_events_carry_the_same_lines(http: httpx2.Client) -> None:
 def test_parameters_hold_for_every_image(http: httpx2.Client) -> None:
     *lines, _ = _lines(http.post("/segment/batch?format=coco&max_instances=1", files=FORM))
     assert [len(line["answer"]) for line in lines] == [1] * 5
+
+
+def test_a_page_and_a_scale_that_is_to_be_found_hold_for_every_image(http: httpx2.Client) -> None:
+    small = np.zeros((8, 8, 3), np.uint8)
+    form = [
+        ("image", (name, stack_of(small, image), "image/tiff"))
+        for name, (image, _) in SCENES.items()
+    ]
+    response = http.post("/segment/batch?page=1&scale=auto", files=form)
+    assert _counts(_lines(response)) == COUNTS
 
 
 def test_answers_come_before_the_last_image_is_done(http: httpx2.Client) -> None:

@@ -45,6 +45,9 @@ def test_what_is_asked_for_is_read_and_the_rest_is_as_it_stands() -> None:
         ("scale=0", "scale"),
         ("scale=nan", "scale"),
         ("scale=large", "scale"),
+        ("page=-1", "page"),
+        ("page=10000", "page"),
+        ("channel=4", "channel"),
         ("x=1", "x"),
     ],
 )

@@ -91,10 +91,6 @@ def test_pixels_are_counted_as_the_network_sees_them() -> None:
     assert group_small([picture(1, 1)], LIMITS, scale=0.05) == [[0]]
 
 
-def test_images_whose_scale_is_to_be_found_stay_alone() -> None:
-    assert group_small([picture(32, 32)] * 3, LIMITS, scale=None) == [[0], [1], [2]]
-
-
 def test_no_files_make_no_groups() -> None:
     assert group_small([], LIMITS) == []
 

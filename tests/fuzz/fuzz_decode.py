@@ -1,4 +1,4 @@
-"""Feed damaged images to the decoder and report whatever is not one of its three errors.
+"""Feed damaged images to the decoder and report whatever is not one of its errors.
 
 ``python -m tests.fuzz.fuzz_decode --inputs 100000`` runs seeded mutations in a child process, so
 that a crash is a finding and not the end. `tests.fuzz.coverage_led` looks for inputs by coverage.
@@ -19,8 +19,9 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
-from service.domain import ImageLimits
-from service.errors import BrokenImage, TooLarge, UnsupportedFormat
+from service.domain import ImageLimits, Plane
+from service.errors import BadParameter, BrokenImage, TooLarge, UnsupportedFormat
+from service.imaging import tiff
 from service.imaging.decode import decode_image
 from tests.fuzz.hostile import mutate, seeds
 from tests.image_files import encode, picture
@@ -31,10 +32,15 @@ HANG_S = 20.0
 
 
 def outcome(data: bytes) -> str:
-    """Name what became of an input; whatever else is raised goes through."""
+    """Name what became of an input; whatever else is raised goes through.
+
+    How long it is decides which page and channel are asked for.
+    """
+    turn, page = divmod(len(data), 3)
+    plane = Plane(page if data[:4] in tiff.SIGNATURES else 0, (None, 0, 2)[turn % 3])
     try:
-        decode_image(data, LIMITS)
-    except (BrokenImage, TooLarge, UnsupportedFormat) as error:
+        decode_image(data, LIMITS, plane)
+    except (BadParameter, BrokenImage, TooLarge, UnsupportedFormat) as error:
         return type(error).__name__
     return "decoded"
 

@@ -16,7 +16,7 @@ from tests.fuzz.hostile import mutate, seeds
 from tests.image_files import encode, noise, picture, pillow_says, png
 
 FILES = seeds()
-OUTCOMES = {"decoded", "BrokenImage", "TooLarge", "UnsupportedFormat"}
+OUTCOMES = {"BadParameter", "decoded", "BrokenImage", "TooLarge", "UnsupportedFormat"}
 KINDS = st.sampled_from(
     [
         ("PNG", ("1", "L", "LA", "RGB", "RGBA", "P", "P+t", "P+tt")),

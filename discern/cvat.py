@@ -48,6 +48,8 @@ class Function:
         Name of the model; the server's default when empty.
     scale : float or "auto"
         By how much larger its network sees the frames; auto: by as much as suits each.
+    channel : int, optional
+        The one channel of the frames that is segmented, counted from 0; all when None.
 
     Raises
     ------
@@ -57,7 +59,9 @@ class Function:
         If the server does not answer.
     """
 
-    def __init__(self, client: Client, model: str = "", scale: Scale = 1.0) -> None:
+    def __init__(
+        self, client: Client, model: str = "", scale: Scale = 1.0, channel: int | None = None
+    ) -> None:
         self._client = client
         models = {item["name"]: item for item in client.models()}
         wanted = model or next(name for name, item in models.items() if item["default"])
@@ -67,6 +71,7 @@ class Function:
             )
         self._model = wanted
         self._scale = scale
+        self._channel = channel
         self.spec = cvataa.DetectionFunctionSpec(
             labels=[
                 cvataa.label_spec(category["name"], category["id"], type="mask")
@@ -86,7 +91,8 @@ class Function:
         return list(shapes(_pixels_of(image), context.conf_threshold or 0.0))
 
     def _asked(self, least: float) -> Settings:
-        return {"model": self._model, "scale": self._scale, "min_score": least}
+        asked: Settings = {"model": self._model, "scale": self._scale, "min_score": least}
+        return asked if self._channel is None else {**asked, "channel": self._channel}
 
     def _masks(self, pixels: Pixels, least: float) -> Iterator[LabeledShapeRequest]:
         found = self._client.segment(pixels, **self._asked(least))
@@ -104,12 +110,18 @@ class Function:
                 yield cvataa.polygon(item["category"]["id"], points, score=item["score"])
 
 
-def create(url: str = LOCAL, model: str = "", api_key: str = "", scale: Scale = 1.0) -> Function:
+def create(
+    url: str = LOCAL,
+    model: str = "",
+    api_key: str = "",
+    scale: Scale = 1.0,
+    channel: int | None = None,
+) -> Function:
     """Return the function for a server; the key may come from ``DISCERN_API_KEY`` instead."""
     key = api_key or os.environ.get("DISCERN_API_KEY")
     client = Client(url, api_key=key)
     try:
-        return Function(client, model, scale)
+        return Function(client, model, scale, channel)
     except BaseException:
         client.close()
         raise

@@ -58,6 +58,16 @@ def test_frames_of_larger_objects_are_seen_at_a_smaller_scale(server: str) -> No
         assert len(function.detect(Context(), FRAME)) == LABELS.max()
 
 
+def test_one_channel_of_the_frames_is_segmented(server: str) -> None:
+    blue = np.zeros_like(np.asarray(FRAME))
+    blue[..., 2] = (LABELS > 0) * 50  # too dim in one channel of three
+    frame = Image.fromarray(blue)
+    with closing(create(url=server)) as function:
+        assert function.detect(Context(), frame) == []
+    with closing(create(url=server, channel=2)) as function:
+        assert function.detect(Context(), frame)
+
+
 def test_polygons_go_around_what_was_drawn(function: Function) -> None:
     shapes = function.detect(Context(conv_mask_to_poly=True), FRAME)
     assert {shape.type.value for shape in shapes} == {"polygon"}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from service.domain import Deadline, Instance
 from service.gateway import Gateway, assemble
-from service.request import Job
+from service.request import Job, Result
 from service.settings import Settings
 from tests.triton_server.server import TritonServer
 
@@ -38,22 +40,24 @@ async def gateway(**settings: object) -> AsyncIterator[Gateway]:
         await made.aclose()
 
 
-async def masks(gateway: Gateway, images: Sequence[Path], model: str) -> list[Sequence[Instance]]:
+async def results(
+    gateway: Gateway, images: Sequence[bytes], model: str, scale: float | None
+) -> list[Result]:
     return [
         (
             await gateway.segmenter.segment(
-                path.read_bytes(),
-                Job(request_id=path.name, deadline=Deadline.after(120.0), model=model),
+                image,
+                Job(request_id="same", deadline=Deadline.after(120.0), model=model, scale=scale),
                 lambda _: b"",
             )
-        ).result.segmentation.instances
-        for path in images
+        ).result
+        for image in images
     ]
 
 
-async def all_masks(
-    triton: TritonServer, images: Sequence[Path], model: str
-) -> list[list[Sequence[Instance]]]:
+async def all_results(
+    triton: TritonServer, images: Sequence[bytes], model: str, *, scale: float | None = 1.0
+) -> list[list[Result]]:
     answers = []
     for settings in (
         {},
@@ -61,8 +65,12 @@ async def all_masks(
         {"triton_url": triton.address, "triton_shared_memory": True},
     ):
         async with gateway(**settings) as made:
-            answers.append(await masks(made, images, model))
+            answers.append(await results(made, images, model, scale))
     return answers
+
+
+def masks(found: Sequence[Result]) -> list[Sequence[Instance]]:
+    return [result.segmentation.instances for result in found]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +79,20 @@ async def all_masks(
 async def test_the_shipped_examples_get_the_same_masks_from_every_backend(
     shipped: TritonServer, model: str, example: str
 ) -> None:
-    embedded, by_wire, by_memory = await all_masks(shipped, [ROOT / "examples" / example], model)
+    image = (ROOT / "examples" / example).read_bytes()
+    embedded, by_wire, by_memory = map(masks, await all_results(shipped, [image], model))
+    assert embedded[0]
+    assert embedded == by_wire == by_memory
+
+
+async def test_the_same_scale_is_found_with_every_backend(shipped: TritonServer) -> None:
+    with Image.open(ROOT / "examples/nuclei.png") as example:
+        large = example.resize((4 * example.width, 4 * example.height), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    large.save(file, "PNG")
+    found = await all_results(shipped, [file.getvalue()], "nuclei", scale=None)
+    embedded, by_wire, by_memory = map(masks, found)
+    assert {result.seen.scale for (result,) in found} == {0.25}
     assert embedded[0]
     assert embedded == by_wire == by_memory
 
@@ -84,7 +105,7 @@ async def test_every_test_image_gets_the_same_masks_from_every_backend(
     if not TEST_SET.is_dir():
         pytest.skip(f"the test images are not here: {TEST_SET}")
     names = (TEST_SET / "stardist_test.txt").read_text().split()
-    images = [TEST_SET / "images" / f"{name}.png" for name in names]
-    embedded, by_wire, by_memory = await all_masks(shipped, images, "nuclei")
+    images = [(TEST_SET / "images" / f"{name}.png").read_bytes() for name in names]
+    embedded, by_wire, by_memory = map(masks, await all_results(shipped, images, "nuclei"))
     assert len(embedded) == 50
     assert embedded == by_wire == by_memory

@@ -219,7 +219,8 @@ def _segment_file(task: Task, answer: Answer, sink: Sink) -> Outcome:
 def draw(data: bytes, answer: bytes) -> bytes:
     """Return a PNG of an image with the instances of its answer drawn in."""
     said: dict[str, Any] = orjson.loads(answer)
-    plane = Plane(said["image"]["page"], said["image"]["channel"])
+    # An older server says neither.
+    plane = Plane(said["image"].get("page", 0), said["image"].get("channel"))
     pixels = decode_image(data, ImageLimits(max_bytes=max(1, len(data))), plane).pixels
     labels = np.zeros(pixels.shape[:2], np.int32)
     for instance in said["instances"]:

@@ -12,7 +12,7 @@ from service.files import Folder, Lines, Outcome, Sink, Task, find_images, segme
 from tests.scenes import draw_scene, png_of
 
 PICTURE = png_of(draw_scene(1)[0])
-NOTHING = b'{"image":{"page":0,"channel":null},"instances":[]}'
+NOTHING = b'{"image":{},"instances":[]}'
 
 
 @pytest.fixture

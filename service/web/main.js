@@ -56,7 +56,6 @@ function lookAgain() {
 function choosePlane(name, value) {
   state.settings[name] = value;
   lookAgain();
-  if (state.image) state.image.pictures = {};
   run();
 }
 
@@ -104,7 +103,11 @@ async function show(roundTripMs) {
   scene.take(answer);
   fitStage();
   if (!answer.instances.some(({ id }) => id === scene.chosen)) scene.chosen = 0;
-  if (!image.pictures.input) image.pictures.input = await inputOf(image);
+  const plane = `${answer.image.page} ${answer.image.channel}`;
+  if (image.plane !== plane) {
+    image.pictures.input = await inputOf(image); // until then the one before it can be drawn
+    image.plane = plane;
+  }
   draw();
   const n = answer.instances.length;
   $("summary").textContent =
@@ -358,9 +361,8 @@ function wire() {
   $("reset").onclick = () => {
     const { scale, page, channel } = state.settings;
     chooseModel();
-    if (scale !== undefined) lookAgain();
-    if (page === undefined && channel === undefined) run();
-    else choosePlane("page", undefined);
+    if ([scale, page, channel].some((value) => value !== undefined)) lookAgain();
+    run();
   };
   $("channel").onchange = () => {
     const value = $("channel").value;

@@ -150,10 +150,10 @@ def predicted(network: Network, dataset: Dataset) -> Pairs:
 
 
 def usual_diameter(dataset: Dataset) -> float:
-    """Return the median diameter of all objects, of circles of their area, in pixels."""
+    """Return the median diameter of all objects, of circles of their area, in pixels; 0 of none."""
     counts = [np.bincount(sample.labels[sample.labels > 0]) for sample in samples(dataset)]
     areas = np.concatenate([sizes[sizes > 0] for sizes in counts])
-    return round(float(np.median(2 * np.sqrt(areas / np.pi))), 1)
+    return round(float(np.median(2 * np.sqrt(areas / np.pi))), 1) if areas.size else 0.0
 
 
 def _groupings(recipe: Recipe) -> list[Recipe]:

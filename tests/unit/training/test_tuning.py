@@ -12,6 +12,7 @@ import pytest
 
 from service.domain import Category, Method, Prediction
 from service.recipe import Recipe
+from training.data.dataset import Sample
 from training.data.synthetic import NucleiDataset
 from training.scoring.decoding import read
 from training.scoring.refining import near, refine
@@ -49,6 +50,20 @@ def test_the_best_setting_comes_last_and_beats_the_first() -> None:
 def test_the_usual_diameter_is_the_median_of_all_objects() -> None:
     areas = np.bincount(DATA[0].labels.ravel())[1:]
     assert usual_diameter(DATA) == pytest.approx(np.median(2 * np.sqrt(areas / np.pi)), abs=0.05)
+
+
+class Empty:
+    """Two images without an object."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(f"{index}", np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.int32))
+
+
+def test_images_without_objects_have_no_usual_diameter() -> None:
+    assert usual_diameter(Empty()) == 0
 
 
 @pytest.mark.parametrize("method", get_args(Method))

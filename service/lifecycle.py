@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.backends.base import ModelControl
-from service.errors import BackendFailed, BackendUnavailable, DiscernError
+from service.errors import BackendFailed, BackendUnavailable, DeadlineExceeded, DiscernError
 from service.golden import check_golden
 from service.pipeline import Segmenter
 from service.telemetry.metrics import Metrics
@@ -59,21 +59,31 @@ class Lifecycle:
         self.refusing = False
         self.model_names: frozenset[str] = frozenset()
 
-    async def start(self) -> None:
+    async def start(self, *, patient: bool = True) -> None:
         """Compile the kernels, open the backend, check every model.
 
-        Waits for a backend that is away. Returns when the gateway may serve, or when `failed` says
-        why it never will.
+        Returns when the gateway may serve, or when `failed` says why it never will.
+
+        Parameters
+        ----------
+        patient : bool
+            Whether to wait for a backend that is away; else `readiness` says that it is.
         """
         try:
             await asyncio.to_thread(compile_kernels)
-            while not await self._open():  # noqa: ASYNC110 - what we wait for is another machine
+            while not await self._open() and patient:  # noqa: ASYNC110 - what we wait for is another machine
                 await asyncio.sleep(RETRY_S)
         except DiscernError as error:
-            self._starting = (error.detail,)
-            self.failed = error.detail
-            _LOG.error("not ready: %s", error.detail)
+            self._fail(error.detail)
+        except Exception as error:  # noqa: BLE001 - nobody else would hear of it
+            _LOG.exception("a fault while starting")
+            self._fail(f"the start failed: {error!r}")
         self.started.set()
+
+    def _fail(self, reason: str) -> None:
+        self._starting = (reason,)
+        self.failed = reason
+        _LOG.error("not ready: %s", reason)
 
     async def readiness(self) -> Readiness:
         """Return whether requests should be sent here."""
@@ -119,7 +129,7 @@ class Lifecycle:
                 await self._segmenter.backend.start()
                 self._opened = True
             await self._check_models()
-        except BackendUnavailable as error:
+        except (BackendUnavailable, DeadlineExceeded) as error:
             if self._starting != (error.detail,):
                 _LOG.warning("waiting for the backend: %s", error.detail)
             self._starting = (error.detail,)

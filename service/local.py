@@ -146,7 +146,7 @@ class _Here(Workers):
 
 
 async def _ready(gateway: Gateway) -> Gateway:
-    await gateway.lifecycle.start()
+    await gateway.lifecycle.start(patient=False)  # whoever gave the command is waiting
     state = await gateway.lifecycle.readiness()
     if not state.ready:
         raise ArtefactError("; ".join(state.reasons))

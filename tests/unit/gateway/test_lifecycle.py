@@ -13,10 +13,16 @@ import numpy as np
 import pytest
 
 from service import lifecycle
-from service.backends.base import Model
+from service.backends.base import CallContext, Model, Outputs
 from service.backends.embedded import EmbeddedBackend
 from service.domain import ImageLimits
-from service.errors import ArtefactError, BackendFailed, BackendUnavailable
+from service.errors import (
+    ArtefactError,
+    BackendFailed,
+    BackendUnavailable,
+    DeadlineExceeded,
+    DiscernError,
+)
 from service.lifecycle import Lifecycle
 from service.masks.rle import encode_labels
 from service.pipeline import Segmenter
@@ -57,6 +63,18 @@ class Moody(EmbeddedBackend):
             replace(model, recipe=replace(model.recipe, golden=self.golden))
             for model in await super().models()
         ]
+
+
+class Faltering(Moody):
+    """One that fails once, when it is asked for the golden answer."""
+
+    fault: DiscernError | None = None
+
+    async def infer(self, images: Any, model: Model, context: CallContext) -> Outputs:
+        fault, self.fault = self.fault, None
+        if fault:
+            raise fault
+        return await super().infer(images, model, context)
 
 
 class Untold(Moody):
@@ -122,6 +140,45 @@ async def test_a_backend_that_is_away_is_waited_for(make: Make) -> None:
         backend.is_away = False
         await starting
     assert await reasons(gateway) == ()
+
+
+async def test_one_command_does_not_wait_for_a_backend_that_is_away(make: Make) -> None:
+    gateway, _ = make(is_away=True)
+    await gateway.start(patient=False)
+    assert await reasons(gateway) == ("nobody there",)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        BackendUnavailable("the inference server's queue is full"),
+        DeadlineExceeded("no answer within 60 s", stage="inference"),
+    ],
+    ids=["busy", "slow"],
+)
+async def test_a_golden_image_that_was_not_answered_in_time_is_asked_for_again(
+    make: Make, fault: DiscernError
+) -> None:
+    gateway, _ = make(Faltering, golden=golden(LABELS), fault=fault)
+    await gateway.start()
+    assert await reasons(gateway) == ()
+
+
+async def test_an_error_that_nobody_foresaw_ends_the_start(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway, backend = make()
+
+    async def unreadable() -> None:
+        raise PermissionError(13, "Permission denied", "model_repository/nuclei/config.pbtxt")
+
+    backend.start = unreadable  # type: ignore[method-assign]
+    await gateway.start()
+    assert gateway.started.is_set()
+    (reason,) = await reasons(gateway)
+    assert "the start failed: " in reason
+    assert "Permission denied" in reason
+    assert "Traceback" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -149,14 +149,15 @@ class Segmenter:
         self, seen: Seen, tiles: Sequence[Tile], stitcher: Stitcher, job: Job
     ) -> None:
         """Infer tiles in one call and label them; what was seen in them is gone at the end."""
-        options = options_at(job.options, seen.image.size, seen.size)
+        recipe, options = seen.model.recipe, options_at(job.options, seen.image.size, seen.size)
+        if options.min_area is not None:  # asked of whole objects, of which a tile sees pieces
+            least = int(recipe.decoder.get("min_pixels", 1))
+            options = replace(options, min_area=min(options.min_area, least))
         windows = [seen.pixels[tile.window] for tile in tiles]
         predictions = await self.predict(windows, seen.model, job)
         for tile, prediction in zip(tiles, predictions, strict=True):
             size = (tile.height, tile.width)
-            part = await self._run(
-                job, "postprocess", label, prediction, seen.model.recipe, size, options
-            )
+            part = await self._run(job, "postprocess", label, prediction, recipe, size, options)
             await self._run(
                 job, "postprocess", stitcher.add, tile, part.labels, part.scores, part.classes
             )

@@ -54,15 +54,16 @@ def at_size(found: Labelled, size: tuple[int, int], min_area: int | None) -> Lab
     Returns
     -------
     Labelled
-        `found` itself when it has that size. Else every pixel takes the label to which bilinear
-        interpolation gives most of its weight, which takes the corners off stairs; what is left of
-        no pixel is gone, and numbers close up.
+        `found` itself when it has that size and nothing in it is too small. At another size every
+        pixel takes the label to which bilinear interpolation gives most of its weight, which takes
+        the corners off stairs. What has no pixel left is gone, too, and numbers close up.
     """
-    if found.labels.shape == size:
+    if found.labels.shape != size:
+        found = replace(found, labels=_resized(found.labels, size[0], size[1]))
+    elif min_area is None:
         return found
-    resized = replace(found, labels=_resized(found.labels, size[0], size[1]))
-    keep = areas(resized.labels, found.scores.size)[1:] >= max(min_area or 1, 1)
-    return resized if keep.all() else chosen(resized, np.flatnonzero(keep))
+    keep = areas(found.labels, found.scores.size)[1:] >= max(min_area or 1, 1)
+    return found if keep.all() else chosen(found, np.flatnonzero(keep))
 
 
 @kernel

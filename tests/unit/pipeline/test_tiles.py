@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,11 @@ from service.domain import Deadline
 from service.errors import BadParameter
 from service.gateway import Gateway
 from service.local import running_gateway
+from service.postprocess.extract import ExtractOptions
 from service.request import Job, Reply
 from service.settings import Settings
 from tests.live import ROOT
+from tests.scenes import MODEL, write_scenes_model
 from training.data.synthetic import NucleiDataset
 from training.metrics.matching import match, overlap
 
@@ -26,6 +29,14 @@ from training.metrics.matching import match, overlap
 @pytest.fixture
 async def gateway() -> AsyncIterator[Gateway]:
     settings = Settings(model_repository=ROOT / "model_repository")
+    async with running_gateway(settings) as running:
+        yield running
+
+
+@pytest.fixture
+async def scenes(tmp_path: Path) -> AsyncIterator[Gateway]:
+    write_scenes_model(tmp_path)
+    settings = Settings(model_repository=tmp_path, default_model=MODEL)
     async with running_gateway(settings) as running:
         yield running
 
@@ -65,6 +76,35 @@ async def test_instances_of_a_tiled_image_are_ranked_and_numbered_as_any_other(
     assert set(np.unique(found.labels)) == {0, *(instance.id for instance in found.instances)}
     scores = [instance.score for instance in found.instances]
     assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+async def test_the_smallest_area_is_asked_of_whole_objects_not_of_what_a_tile_sees(
+    scenes: Gateway, scale: float
+) -> None:
+    image = np.zeros((96, 640, 3), np.uint8)
+    image[16:80, 180:420] = 240, 40, 40  # over three tiles
+    image[16:80, 480:540] = 40, 240, 40
+    image[16:24, 600:608] = 40, 40, 240
+
+    async def found(min_area: int | None) -> list[tuple[int, tuple[int, int, int, int]]]:
+        job = Job(
+            request_id="tiles",
+            deadline=Deadline.after(120),
+            model=MODEL,
+            options=ExtractOptions(min_area=min_area),
+            scale=scale,
+            tile_px=int(256 * scale),
+        )
+        reply = await scenes.segmenter.segment(png(image), job, WRITERS[Format.RLE].render)
+        instances = reply.result.segmentation.instances
+        return sorted((instance.area_px, instance.bbox_xywh) for instance in instances)
+
+    every = [(64, (600, 16, 8, 8)), (3840, (480, 16, 60, 64)), (15360, (180, 16, 240, 64))]
+    assert await found(None) == every
+    assert await found(65) == every[1:]
+    assert await found(15_000) == every[2:]
+    assert await found(15_361) == []
 
 
 async def test_a_picture_of_the_embedding_of_a_tiled_image_is_refused_with_the_reason(

@@ -33,6 +33,16 @@ def blobs(height: int, width: int, count: int, seed: int) -> Int32:
 def test_labels_of_the_right_size_stay_as_they_are() -> None:
     found = labelled(blobs(8, 9, 4, 0))
     assert at_size(found, (8, 9), None) is found
+    assert at_size(found, (8, 9), 1) is found
+
+
+def test_what_is_too_small_is_left_out_at_any_size() -> None:
+    labels = np.zeros((4, 6), np.int32)
+    labels[0, :2], labels[2:] = 1, 2
+    for times in (1, 2):
+        found = at_size(labelled(labels), (4 * times, 6 * times), 3 * times**2)
+        assert found.labels.max() == 1
+        assert np.count_nonzero(found.labels) == 12 * times**2
 
 
 @given(

@@ -48,6 +48,8 @@ def refused() -> dict[str, bytes]:
         "bmp of 4 gigapixels": _bmp_of(65_535, 65_535),
         "tiff of 4 gigapixels": _tiff_with({256: 65_535, 257: 65_535}),
         "tiff with a tile of 4 gigapixels": _tiff_with({322: 65_520, 323: 65_520}),
+        "tiff of very many scans": _tiff_of_scans(10_000),
+        "tiff of jpeg strips that overlap": _tiff_of_scans(1, strips=16),
         "tiff with a million strips": _tiff_with({273: (10**6, 4)}) + bytes(4 * 10**6),
     }
 
@@ -116,6 +118,21 @@ def _tiff_with(changes: dict[int, int | tuple[int, int]]) -> bytes:
     )
     head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
     return head.ljust(300, b"\0") + zlib.compress(bytes(300_000)).ljust(300_000, b"\0")
+
+
+def _tiff_of_scans(scans: int, *, strips: int = 1) -> bytes:
+    """Let strips all be one JPEG stream of many scans."""
+    stream = _jpeg_of_scans(scans)
+    lists = struct.pack(f"<{2 * strips}I", *[1000] * strips, *[len(stream)] * strips)
+    places = (500, 500 + 4 * strips) if strips > 1 else (1000, len(stream))
+    changes: dict[int, int | tuple[int, int]] = {
+        259: 7,
+        278: 16 // strips,
+        273: (strips, places[0]),
+        279: (strips, places[1]),
+    }
+    head = _tiff_with(changes)[:500]
+    return (head + lists).ljust(1000, b"\0") + stream
 
 
 def _tiff_of_pages(count: int) -> bytes:

@@ -15,6 +15,8 @@ from service.domain import ImageLimits
 from service.errors import BrokenImage, TooLarge, UnsupportedFormat
 from service.imaging import gif, jpeg, png, tiff, webp
 
+_BGR_MASKS: Final = struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)
+
 Format = Literal["png", "jpeg", "webp", "tiff", "bmp", "gif"]
 
 
@@ -118,6 +120,13 @@ def _check_size(header: Header, limits: ImageLimits) -> None:
             f"the image is {width} x {height} pixels, at most {limits.max_pixels} are allowed",
             limit=limits.max_pixels,
         )
+    unpacked, most = width * height * header.channels * header.bits // 8, 8 * limits.max_pixels
+    if unpacked > most:
+        raise TooLarge(
+            f"the image unpacks to {unpacked} bytes, at most {most} are allowed: "
+            "8 for every pixel that an image may have",
+            limit=most,
+        )
 
 
 def _read_png(data: bytes) -> Header:
@@ -185,6 +194,9 @@ def _read_bmp(data: bytes) -> Header:
         width, height, _planes, bits = struct.unpack_from("<iiHH", data, 18)
     else:
         raise BrokenImage("the BMP header has an unknown length")
+    # Masks behind so short a header are not looked at by OpenCV.
+    if size_of_header == 40 and bits == 32 and data[30] == 3 and data[54:66] != _BGR_MASKS:
+        raise UnsupportedFormat("BMP with channels in another order than blue, green, red")
     # A negative height says that rows are stored from the top.
     return Header("bmp", width, abs(height), bits=min(bits, 8), channels=3 if bits > 8 else 1)
 

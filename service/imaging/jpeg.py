@@ -67,7 +67,7 @@ def read(data: bytes) -> JpegInfo:
             frames = max(1, tiff.first_value(data[start + 4 : end], _MPF_IMAGE_COUNT) or 1)
     if frame is None:
         raise BrokenImage("the JPEG file has no frame header before its first scan")
-    check_scans(data)
+    check_scans(data, 2, len(data))
     bits, height, width, channels = frame
     if bits != 8:
         raise UnsupportedFormat(f"JPEG with {bits} bits per sample; 8 can be read")

@@ -27,11 +27,14 @@ MAX_PAGES: Final = 10_000
 """Pages counted; a longer chain is not followed to its end."""
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_STRIPS, _ORIENTATION, _SAMPLES, _PLANAR = 273, 274, 277, 284
-_TILE_WIDTH, _TILE_HEIGHT, _TILES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 322, 323, 324, 338, 339
+_STRIPS, _ORIENTATION, _SAMPLES, _STRIP_SIZES, _PLANAR = 273, 274, 277, 279, 284
+_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES = 322, 323, 324, 325
+_EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
 _BLACK_IS_ZERO, _RGB = 1, 2
 _MULTIPLIED_ALPHA, _PLAIN_ALPHA = 1, 2
-_JPEG_COMPRESSIONS: Final = (6, 7)
+_OLD_JPEG, _JPEG = 6, 7
+_DEEP_COMPRESSIONS: Final = (1, 5, 8, 32946, 32773)
+"""None, LZW, Deflate by both of its numbers, PackBits."""
 _DEEP_KINDS: Final = frozenset(
     {(16, UNSIGNED), (16, SIGNED), (32, UNSIGNED), (32, SIGNED), (32, FLOAT)}
     | {(64, UNSIGNED), (64, SIGNED), (64, FLOAT)}
@@ -119,8 +122,10 @@ def read(data: bytes) -> TiffPage:
     )
     _check_kind(page, tags)
     _check_tiles(page, tags)
-    if _one(tags, _COMPRESSION, 1) in _JPEG_COMPRESSIONS:
-        check_scans(data)
+    if layout.big and layout.order == ">" and page.bits <= 8:
+        raise UnsupportedFormat("big-endian BigTIFF of up to 8 bits")
+    if _one(tags, _COMPRESSION, 1) == _JPEG:
+        _check_streams(data, layout, tags)
     return page
 
 
@@ -184,7 +189,10 @@ def _open(data: bytes) -> tuple[_Layout, int]:
 
 
 def _directory(data: bytes, layout: _Layout, start: int) -> _Directory:
-    """Read the whole numbers of a directory, by tag; of long lists only the first 16."""
+    """Read the whole numbers of a directory, by tag; of long lists only the first 16.
+
+    Of lists as long as the page has strips or tiles: how many numbers, where, and their type.
+    """
     (entries,) = struct.unpack_from(layout.count, data, start)
     if entries > MAX_ENTRIES:
         raise BrokenImage(f"the TIFF directory has more than {MAX_ENTRIES} entries")
@@ -206,8 +214,8 @@ def _directory(data: bytes, layout: _Layout, start: int) -> _Directory:
         if count * struct.calcsize(_FORMATS_OF_TYPES[kind]) > struct.calcsize(layout.offset):
             (place,) = struct.unpack_from(layout.offset, data, place)
         tags[tag] = struct.unpack_from(form, data, place)
-        if tag in (_STRIPS, _TILES):
-            tags[tag] = (count,)
+        if tag in (_STRIPS, _TILES, _STRIP_SIZES, _TILE_SIZES):
+            tags[tag] = (count, place, kind)
     return tags
 
 
@@ -229,10 +237,23 @@ def _check_kind(page: TiffPage, tags: _Directory) -> None:
     """Refuse what neither library reads faithfully."""
     if not 1 <= page.channels <= 4:
         raise UnsupportedFormat(f"TIFF with {page.channels} channels in a page; 1 to 4 can be read")
-    if page.bits <= 8:
-        if page.sample_format != UNSIGNED:
-            raise UnsupportedFormat("TIFF with signed numbers of 8 bits")
-        return
+    if _one(tags, _COMPRESSION, 1) == _OLD_JPEG:
+        raise UnsupportedFormat("TIFF with JPEG data of the old kind, which was withdrawn in 1995")
+    if page.bits > 8:
+        _check_deep(page, tags)
+    elif page.sample_format != UNSIGNED:
+        raise UnsupportedFormat("TIFF with signed numbers of 8 bits")
+    elif page.channels > 2 and page.photometric in (WHITE_IS_ZERO, _BLACK_IS_ZERO):
+        raise UnsupportedFormat(f"TIFF with {page.channels} channels that are not colours")
+
+
+def _check_deep(page: TiffPage, tags: _Directory) -> None:
+    compression = _one(tags, _COMPRESSION, 1)
+    if compression not in _DEEP_COMPRESSIONS:
+        raise UnsupportedFormat(
+            f"TIFF with more than 8 bits in compression {compression}; "
+            "none, LZW, Deflate and PackBits can be read"
+        )
     if (page.bits, page.sample_format) not in _DEEP_KINDS:
         raise UnsupportedFormat(f"TIFF with {page.bits} bits in this kind of number")
     if page.photometric not in ((WHITE_IS_ZERO, _BLACK_IS_ZERO) if page.channels == 1 else (_RGB,)):
@@ -254,6 +275,24 @@ def _check_tiles(page: TiffPage, tags: _Directory) -> None:
     tiles = -(-page.width // across) * -(-page.height // down) * page.channels
     if _one(tags, _TILES, 0) > tiles or _one(tags, _STRIPS, 0) > page.height * page.channels:
         raise BrokenImage("the TIFF page has more strips or tiles than it has room for")
+
+
+def _check_streams(data: bytes, layout: _Layout, tags: _Directory) -> None:
+    """Refuse a page with very many scans in a strip or tile, each of which is a JPEG stream."""
+    places, sizes = (_TILES, _TILE_SIZES) if _TILES in tags else (_STRIPS, _STRIP_SIZES)
+    if _one(tags, places, 0) != _one(tags, sizes, 0):
+        raise BrokenImage("the TIFF page does not say how large its strips or tiles are")
+    listed = _listed(data, layout, tags[sizes])
+    # A reader guesses the size of what has none, and would read what was not looked at here.
+    if min(listed, default=0) < 1 or sum(listed) > len(data):
+        raise BrokenImage("the TIFF page has strips or tiles that overlap, or are of no size")
+    for start, size in zip(_listed(data, layout, tags[places]), listed, strict=True):
+        check_scans(data, start, start + size)
+
+
+def _listed(data: bytes, layout: _Layout, where: tuple[int, ...]) -> tuple[int, ...]:
+    count, place, kind = where
+    return struct.unpack_from(f"{layout.order}{count}{_FORMATS_OF_TYPES[kind]}", data, place)
 
 
 def _one(tags: _Directory, tag: int, default: int) -> int:

@@ -9,12 +9,22 @@ import numpy as np
 import pytest
 
 from service.domain import ImageLimits
-from service.errors import BrokenImage, TooLarge
+from service.errors import BrokenImage, TooLarge, UnsupportedFormat
 from service.imaging.compose import compose
 from service.imaging.decode import decode_image
 from service.imaging.header import Header, read_header
+from service.imaging.scans import MAX_SCANS
 from tests.bombs import harmless, refused
-from tests.image_files import chunk, encode, noise, picture, png, png_header, tiff
+from tests.image_files import (
+    chunk,
+    encode,
+    noise,
+    picture,
+    pillow_says,
+    png,
+    png_header,
+    tiff,
+)
 
 LIMITS = ImageLimits()
 WIDTH, HEIGHT = b"\0\1\4\0", b"\1\1\4\0"
@@ -64,6 +74,21 @@ def test_a_bitmap_with_the_oldest_header_decodes() -> None:
     assert (image.width, image.height) == (4, 2)
 
 
+def packed(data: bytes, compression: int) -> bytes:
+    """Let an uncompressed TIFF claim another compression."""
+    entry = struct.pack("<HHI", 259, 3, 1)
+    assert entry + b"\1\0" in data
+    return data.replace(entry + b"\1\0", entry + struct.pack("<H", compression))
+
+
+def bitmap(masks: tuple[int, int, int]) -> bytes:
+    """Write 2 x 4 pixels of 32 bits, whose channels lie where three masks behind the header say."""
+    pixels = bytes(range(32))
+    head = struct.pack("<IiiHHIIiiII", 40, 4, -2, 1, 32, 3, len(pixels), 0, 0, 0, 0)
+    body = head + struct.pack("<III", *masks) + pixels
+    return b"BM" + struct.pack("<IHHI", 14 + len(body), 0, 0, 66) + body
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -85,6 +110,54 @@ def test_a_bitmap_with_the_oldest_header_decodes() -> None:
 def test_a_header_that_makes_no_sense_is_broken(data: bytes) -> None:
     with pytest.raises(BrokenImage):
         read_header(data, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (packed(tiff(noise(9, 9, dtype="uint16")), 50_000), "in compression 50000; none, LZW"),
+        (packed(tiff(noise(9, 9, dtype="float32")), 34_925), "in compression 34925"),
+        (tiff(noise(9, 9), bigtiff=True, byteorder=">"), "big-endian BigTIFF"),
+        (tiff(noise(9, 9, 3), photometric="minisblack", planarconfig=1), "3 channels that are not"),
+        (packed(tiff(noise(9, 9)), 6), "of the old kind"),
+        (bitmap((0xFF, 0xFF00, 0xFF0000)), "in another order than blue, green, red"),
+    ],
+    ids=["zstd", "lzma", "bigtiff", "channels", "old jpeg", "bmp masks"],
+)
+def test_a_sound_file_that_no_reader_knows_is_not_called_damaged(data: bytes, words: str) -> None:
+    with pytest.raises(UnsupportedFormat, match=words):
+        read_header(data, LIMITS)
+
+
+def test_masks_of_the_usual_order_are_no_obstacle() -> None:
+    image = decode_image(bitmap((0xFF0000, 0xFF00, 0xFF)), LIMITS)
+    np.testing.assert_array_equal(image.pixels[0, 0], [2, 1, 0])
+
+
+def test_a_picture_of_many_bytes_a_pixel_counts_for_what_it_unpacks_to() -> None:
+    values = noise(8, 8, 3, dtype="float32")
+    limits = ImageLimits(max_pixels=96)
+    assert read_header(tiff(values, photometric="rgb"), limits).bits == 32
+    with pytest.raises(TooLarge, match="unpacks to 768 bytes, at most 760"):
+        read_header(tiff(values, photometric="rgb"), ImageLimits(max_pixels=95))
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+def test_a_page_of_many_jpeg_strips_decodes(pages: int) -> None:
+    first, *others = [picture("L", 64, 2048, seed=page) for page in range(pages)]
+    options: dict[str, Any] = {"append_images": others, "save_all": True} if others else {}
+    data = encode(first, "TIFF", compression="jpeg", strip_size=512, **options)
+    assert data.count(b"\xff\xda") > MAX_SCANS
+    assert read_header(data, LIMITS).frames == pages
+    np.testing.assert_array_equal(decode_image(data, LIMITS).pixels, pillow_says(data))
+
+
+def test_what_follows_a_jpeg_picture_is_not_counted() -> None:
+    data = encode(picture("RGB"), "JPEG") + b"\xff\xda" * 10_000
+    np.testing.assert_array_equal(
+        decode_image(data, LIMITS).pixels,
+        decode_image(encode(picture("RGB"), "JPEG"), LIMITS).pixels,
+    )
 
 
 def test_pages_that_follow_each_other_in_a_circle_are_counted_once() -> None:

@@ -108,7 +108,10 @@ class RegionPool:
         self._made += 1
         name = f"{PREFIX}{self._token}-{self._made}"
         path = self._folder / name
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        except OSError:  # no such folder, or not ours to write to
+            return None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Reserved now: a page that cannot be had later would kill the process (SIGBUS).

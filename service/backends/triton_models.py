@@ -14,7 +14,7 @@ from service.backends.base import Model
 from service.backends.model_config import model_from_config
 from service.backends.triton_servers import CONTROL_TIMEOUT_S, Server, Servers
 from service.domain import Deadline
-from service.errors import ArtefactError, ModelNotFound
+from service.errors import ArtefactError, BackendUnavailable, DeadlineExceeded, ModelNotFound
 
 FRESH_S: Final = 2.0
 """How long an answer of the servers is believed."""
@@ -84,9 +84,11 @@ class Catalogue:
     async def _refresh(self) -> None:
         async with self._reading:
             if not self._is_fresh():
-                self._served = await self._servers.call(
-                    Deadline.after(CONTROL_TIMEOUT_S), self._read
-                )
+                within = Deadline.after(CONTROL_TIMEOUT_S)
+                try:
+                    self._served = await self._servers.call(within, self._read)
+                except DeadlineExceeded as error:  # ours, not the caller's
+                    raise BackendUnavailable(error.detail) from error
                 self._read_at_s = time.monotonic()
 
     async def _read(self, server: Server) -> dict[tuple[str, str], Model]:

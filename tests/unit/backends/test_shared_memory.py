@@ -83,6 +83,10 @@ def test_a_folder_without_room_gives_none(tmp_path: Path) -> None:
     assert names(tmp_path) == set()
 
 
+def test_a_folder_that_is_not_there_gives_none(tmp_path: Path) -> None:
+    assert RegionPool(2**20, tmp_path / "missing").lease(1) is None
+
+
 def test_closing_removes_every_name_and_leaves_readers_their_bytes(tmp_path: Path) -> None:
     pool = RegionPool(2 * MEBIBYTE, tmp_path)
     free, held = pool.lease(1), pool.lease(1)

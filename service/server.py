@@ -46,6 +46,8 @@ class DrainingServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; leave at once when that has begun already."""
         if self._loop is None or self._gateway.lifecycle.draining:
+            self.config.timeout_graceful_shutdown = 0  # without one uvicorn waits for all
+            self.force_exit = self.should_exit  # it is waiting already
             super().handle_exit(sig, frame)
             return
         self._gateway.lifecycle.drain()

@@ -140,12 +140,24 @@ class JobRunner:
     async def _work(self, store: JobStore) -> None:
         """Work on the next item, or wait for one."""
         self._news.clear()
-        item = None if self._resting() else await self.call(store.claim)
+        item = None if self._resting() else await self._claim(store)
         if item is not None:
             await self._finish(store, item)
             return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), self._pause_s)
+
+    async def _claim(self, store: JobStore) -> Item | None:
+        """Claim an item; put back what was claimed while this was being closed."""
+        claim = asyncio.ensure_future(self.call(store.claim))
+        try:
+            return await asyncio.shield(claim)
+        except asyncio.CancelledError:
+            # The thread goes on. Where the store is away, `recover` sees to it.
+            with contextlib.suppress(JobsUnavailable):
+                if item := await claim:
+                    await self.call(store.put_back, item)
+            raise
 
     async def _recover(self, store: JobStore) -> None:
         """Let wait again, or give up, what processes now gone were working on."""

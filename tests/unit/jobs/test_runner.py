@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -119,6 +120,32 @@ async def test_an_image_that_cannot_be_worked_on_now_waits_though_the_disk_is_fu
     disk.full = False
     assert (await ended(runner, job)).body == b"done"
     assert calls == 2
+
+
+async def test_an_image_that_is_claimed_while_the_runner_is_closed_waits_again(
+    start: Start, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claiming, go_on = threading.Event(), threading.Event()
+    claim = disk.claim
+
+    def slow_claim() -> Item | None:
+        item = claim()
+        if item is not None:
+            claiming.set()
+            go_on.wait(10)
+        return item
+
+    monkeypatch.setattr(disk, "claim", slow_claim)
+    put_back: list[Item] = []
+    monkeypatch.setattr(disk, "put_back", put_back.append)
+    runner = await start(perform)
+    await submit(runner)
+    await until(claiming.is_set)
+    closing = asyncio.create_task(runner.aclose())
+    await asyncio.sleep(0)
+    go_on.set()
+    await closing
+    assert [item.name for item in put_back] == ["image"]
 
 
 async def test_an_error_that_nobody_foresaw_is_the_outcome(start: Start) -> None:

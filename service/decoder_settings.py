@@ -15,7 +15,7 @@ from service.domain import Method
 
 
 class Range(NamedTuple):
-    """What one setting may be: a finite number, from its least on.
+    """What one setting may be: a finite number, from its least on, below a bound if it has one.
 
     Parameters
     ----------
@@ -25,29 +25,34 @@ class Range(NamedTuple):
         Whether the smallest itself is not.
     whole : bool
         Whether it must be a whole number.
+    below : float
+        What it must stay below.
     """
 
     least: float = 0.0
     open: bool = False
     whole: bool = False
+    below: float = math.inf
 
     def __str__(self) -> str:
         """Say what would be right."""
         kind = "a whole number" if self.whole else "a number"
-        return f"{kind} above {self.least:g}" if self.open else f"{kind} of {self.least:g} or more"
+        least = f"above {self.least:g}" if self.open else f"of {self.least:g} or more"
+        return f"{kind} {least}" + (f", below {self.below:g}" if self.below < math.inf else "")
 
     def holds(self, value: object) -> bool:
         """Tell whether a value is such a number."""
         if not isinstance(value, (int, float)) or not math.isfinite(value):
             return False
         beyond = value > self.least if self.open else value >= self.least
-        return beyond and not (self.whole and value != int(value))
+        return beyond and value < self.below and not (self.whole and value != int(value))
 
 
 _NOT_NEGATIVE: Final = Range()
 _POSITIVE: Final = Range(open=True)
 _WHOLE: Final = Range(whole=True)
 _COUNT: Final = Range(1, whole=True)
+_PROBABILITY: Final = Range(below=1)
 
 DECODER_SETTINGS: Final[Mapping[Method, Mapping[str, Range]]] = MappingProxyType(
     {
@@ -68,7 +73,7 @@ DECODER_SETTINGS: Final[Mapping[Method, Mapping[str, Range]]] = MappingProxyType
             "rounds": _WHOLE,
             "min_pixels": _WHOLE,
         },
-        "spatial": {"unit_px": _POSITIVE, "min_seed": _NOT_NEGATIVE, "min_pixels": _WHOLE},
+        "spatial": {"unit_px": _POSITIVE, "min_seed": _PROBABILITY, "min_pixels": _WHOLE},
     }
 )
 

@@ -69,3 +69,10 @@ def test_a_recipe_that_no_decoder_could_read_is_refused(
 
 def test_whole_numbers_may_come_as_json_has_them() -> None:
     assert list(faults("discriminative", {"min_pixels": 32.0, "bandwidth": 2})) == []
+
+
+def test_a_seed_cannot_be_surer_than_sure() -> None:
+    assert list(faults("spatial", {"min_seed": 0.99})) == []
+    assert list(faults("spatial", {"min_seed": 1.0})) == [
+        "min_seed is 1.0, must be a number of 0 or more, below 1"
+    ]

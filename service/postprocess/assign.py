@@ -204,13 +204,14 @@ def settle(
 ) -> int:
     """Renumber what is kept by its first pixel, in place; return the number of instances.
 
-    Strays and the pixels of dropped labels go to the nearest kept centre within reach, else to 0.
+    Strays and the pixels of dropped labels go to the nearest centre within reach of a label that is
+    kept or part of one that is; else to 0.
     `names` says which label each one is part of, itself or a lower one; `keep` has one entry per
     label, and is False for 0.
     """
     height, width = labels.shape
     size = centres.shape[0]
-    centre_of = np.flatnonzero(keep).astype(np.int32)
+    centre_of = np.flatnonzero(keep[names]).astype(np.int32)
     kept = np.empty((size, centre_of.size), np.float32)
     for k in range(centre_of.size):
         for e in range(size):
@@ -245,8 +246,9 @@ def settle(
                     distances2[y, u] = best2
                 labels[y, u] = 0
                 if k >= 0:
-                    if numbers[centre_of[k]] == 0:
+                    name = names[centre_of[k]]
+                    if numbers[name] == 0:
                         top += 1
-                        numbers[centre_of[k]] = top
-                    labels[y, u] = numbers[centre_of[k]]
+                        numbers[name] = top
+                    labels[y, u] = numbers[name]
     return int(top)

@@ -81,8 +81,8 @@ def test_what_is_dropped_goes_to_the_nearest_of_the_kept(seed: int, count: int, 
 
     merged = np.where(before > 0, names[before], before)
     gaps2 = squared(embedding, centres)
-    gaps2[~keep[1:]] = np.inf
-    settled = np.where(gaps2.min(axis=0) <= reach2, gaps2.argmin(axis=0) + 1, 0)
+    gaps2[~keep[names[1:]]] = np.inf
+    settled = np.where(gaps2.min(axis=0) <= reach2, names[gaps2.argmin(axis=0) + 1], 0)
     stays = (merged == 0) | ((merged > 0) & keep[merged])
     expected = np.where(stays, merged, settled)
     least2, next2 = np.partition(gaps2, 1, axis=0)[:2]

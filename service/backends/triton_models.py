@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+import grpc
 from tritonclient.grpc import service_pb2
 
 from service.backends.base import Model
@@ -95,20 +96,23 @@ class Catalogue:
         index = await server.stub.RepositoryIndex(
             service_pb2.RepositoryIndexRequest(ready=True), timeout=CONTROL_TIMEOUT_S
         )
-        asked = [(entry.name, entry.version) for entry in index.models if entry.version]
-        configs = [
-            await server.stub.ModelConfig(
-                service_pb2.ModelConfigRequest(name=name, version=version),
-                timeout=CONTROL_TIMEOUT_S,
-            )
-            for name, version in asked
-        ]
         served = {}
-        for (name, version), reply in zip(asked, configs, strict=True):
-            entry = self._describe(reply.config, version)
-            if entry is not None:
-                served[name, version] = entry
+        for entry in index.models:
+            model = await self._ask(server, entry.name, entry.version) if entry.version else None
+            if model is not None:
+                served[entry.name, entry.version] = model
         return served
+
+    async def _ask(self, server: Server, name: str, version: str) -> Model | None:
+        """Return a model as the server describes it; None for one that is gone, or not ours."""
+        request = service_pb2.ModelConfigRequest(name=name, version=version)
+        try:
+            reply = await server.stub.ModelConfig(request, timeout=CONTROL_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:  # unloaded since the index was written
+                return None
+            raise
+        return self._describe(reply.config, version)
 
     def _describe(self, config: Any, version: str) -> Model | None:
         """Return a model as we need it; None for one that is not ours to serve."""

@@ -1,12 +1,21 @@
-"""What is said of models while no server answers."""
+"""What is said of models while no server answers, and while one is unloaded."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import grpc
 import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2, service_pb2
 
 from service.backends import triton, triton_models
 from service.backends.triton import TritonBackend
+from service.backends.triton_servers import Servers
 from service.errors import BackendUnavailable
+from tests.scenes import write_scenes_model
 from tests.triton_server.server import LOOPBACK, free_port
 
 
@@ -22,3 +31,27 @@ async def test_no_server_is_no_fault_of_the_callers_deadline(
             await backend.models()
     finally:
         await backend.aclose()
+
+
+async def test_a_model_that_is_unloaded_meanwhile_takes_no_other_along(tmp_path: Path) -> None:
+    folder = write_scenes_model(tmp_path)
+    config = text_format.Parse(
+        (folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig()
+    )
+
+    async def index(*_: Any, **__: Any) -> service_pb2.RepositoryIndexResponse:
+        names = [{"name": "gone", "version": "1"}, {"name": "scenes", "version": "1"}]
+        return service_pb2.RepositoryIndexResponse(models=names)
+
+    async def describe(
+        request: service_pb2.ModelConfigRequest, **_: Any
+    ) -> service_pb2.ModelConfigResponse:
+        if request.name == "gone":
+            nothing = grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(grpc.StatusCode.NOT_FOUND, nothing, nothing)
+        return service_pb2.ModelConfigResponse(config=config)
+
+    server = SimpleNamespace(stub=SimpleNamespace(RepositoryIndex=index, ModelConfig=describe))
+    servers = SimpleNamespace(call=lambda _, read: read(server))
+    catalogue = triton_models.Catalogue(cast(Servers, servers))
+    assert [model.name for model in await catalogue.models()] == ["scenes"]

@@ -64,5 +64,8 @@ def item_key(job_id: str, number: int) -> str:
 
 
 def idempotency_key(client: str, given: str) -> str:
-    """Return where it is written which job a client's key stands for."""
-    return f"{_PREFIX}key:{client}:{given}"
+    """Return where it is written which job a client's key stands for.
+
+    A key holds no space: however many colons a client's address has, no two share a place.
+    """
+    return f"{_PREFIX}key:{client} {given}"

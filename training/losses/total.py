@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -84,9 +85,14 @@ def method_loss(
     """
     embedding = outputs[signature.EMBEDDING]
     small = at_size(labels, embedding.shape[2], embedding.shape[3])
+    # Settings count pixels of the image, the losses those of the embedding.
+    stride = labels.shape[2] // embedding.shape[3]
     match config.method:
         case "discriminative":
-            return discriminative_loss(embedding, small, config.discriminative)
+            radius_px = config.discriminative.push_radius_px / stride
+            return discriminative_loss(
+                embedding, small, replace(config.discriminative, push_radius_px=radius_px)
+            )
         case "associative":
             return associative_loss(embedding, small, config.associative, generator)
         case "metric_learning":
@@ -98,4 +104,5 @@ def method_loss(
             return recurrent_loss(embedding, small, config.recurrent, generator)
         case "spatial":
             sigma, seediness = outputs[signature.SIGMA], outputs[signature.SEEDINESS]
-            return spatial_loss(embedding, sigma, seediness[:, index], small, config.spatial)
+            own = replace(config.spatial, unit_px=config.spatial.unit_px / stride)
+            return spatial_loss(embedding, sigma, seediness[:, index], small, own)

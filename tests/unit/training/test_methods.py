@@ -6,20 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
 from service import signature
 from service.domain import Method
+from service.postprocess.spatial import decode_spatial
 from tests.unit.training.conftest import Recorder
 from training.config.experiment import Config
-from training.config.loss import LossConfig
+from training.config.loss import DiscriminativeConfig, LossConfig
 from training.data.synthetic import NucleiDataset
 from training.loop import engine
 from training.loop.batches import batch_at
 from training.losses.targets import Targets
-from training.losses.total import losses
+from training.losses.total import losses, method_loss
 from training.models.build import build_model
 from training.scoring.decoding import recipe_of
 
@@ -110,3 +112,45 @@ def test_classes_are_added_each_with_its_own_embedding_loss(tiny: Config) -> Non
 def test_spatial_needs_an_embedding_of_offsets(tiny: Config) -> None:
     with pytest.raises(ValidationError, match="spatial needs 2"):
         replace(tiny, loss=LossConfig(method="spatial"))
+
+
+def test_offsets_of_a_smaller_embedding_are_in_pixels_of_the_image() -> None:
+    labels = torch.zeros(1, 96, 96, dtype=torch.int64)
+    for number, (y, x) in enumerate([(0, 0), (0, 48), (48, 0), (48, 48)], start=1):
+        labels[0, y + 4 : y + 44, x + 4 : x + 44] = number
+    outputs = {
+        signature.EMBEDDING: torch.zeros(1, 2, 48, 48, requires_grad=True),
+        signature.SIGMA: torch.full((1, 2, 48, 48), 0.4, requires_grad=True),
+        signature.SEEDINESS: torch.zeros(1, 1, 48, 48, requires_grad=True),
+    }
+    optimizer = torch.optim.Adam(outputs.values(), lr=0.05)
+    config, generator = LossConfig(method="spatial"), torch.Generator()
+    for _ in range(100):
+        optimizer.zero_grad()
+        total = method_loss(outputs, 0, labels, config, generator)["total"]
+        torch.autograd.backward([total])
+        optimizer.step()
+    offsets, sigma, seeds = (
+        value.detach().repeat_interleave(2, 2).repeat_interleave(2, 3)[0].numpy()
+        for value in outputs.values()
+    )
+    unit_px = config.spatial.unit_px
+    foreground = labels[0].numpy() > 0
+    found = decode_spatial(offsets, foreground, sigma, seeds[0], unit_px=unit_px).labels
+    pairs = np.unique(np.stack([labels[0].numpy(), found]).reshape(2, -1), axis=1)
+    assert pairs.shape == (2, 5), "every square is one instance, and background is background"
+
+
+def test_the_radius_of_pushing_is_in_pixels_of_the_image() -> None:
+    labels = torch.zeros(1, 4, 32, dtype=torch.int64)
+    labels[0, :, :8], labels[0, :, 18:] = 1, 2
+    outputs = {signature.EMBEDDING: torch.zeros(1, 2, 2, 16)}
+    found = [
+        method_loss(
+            outputs, 0, labels,
+            LossConfig(discriminative=DiscriminativeConfig(push_radius_px=radius_px)),
+            torch.Generator(),
+        )["distance"].item()
+        for radius_px in (9.0, 16.0)
+    ]  # fmt: skip
+    assert found == [0, 9], "ten pixels lie between them, which are five of the embedding"

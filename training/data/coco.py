@@ -47,7 +47,8 @@ class CocoDataset:
     Notes
     -----
     Larger instances are painted first, so that a small one on a large one stays visible; crowds
-    are ignored where no instance lies.
+    are ignored where no instance lies. A mask without a pixel is left out: COCO itself has a
+    polygon without area, annotation 2206849 of ``train2017``.
     """
 
     path: Path
@@ -96,8 +97,8 @@ class CocoDataset:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """File names of the images."""
-        return tuple(image["file_name"] for image in self.images)
+        """Folder and file name of the images: COCO's splits may both have a ``0001.jpg``."""
+        return tuple(self._id(image) for image in self.images)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -112,29 +113,26 @@ class CocoDataset:
         things = []
         for entry in self.annotations[image["id"]]:
             mask = self._mask(entry, size)
+            area_px = int(np.count_nonzero(mask))
             if entry.get("iscrowd"):
                 labels[mask] = IGNORE
-            else:
-                things.append((int(np.count_nonzero(mask)), entry, mask))
+            elif area_px:
+                things.append((area_px, entry, mask))
         things.sort(key=lambda thing: -thing[0])
         for number, (_, _, mask) in enumerate(things, start=1):
             labels[mask] = number
         classes = [0, *(self.class_of[entry["category_id"]] for _, entry, _ in things)]
-        return Sample(
-            image["file_name"],
-            pixels,
-            labels,
-            np.array(classes, np.int32) if self.several else None,
-        )
+        several = np.array(classes, np.int32) if self.several else None
+        return Sample(self._id(image), pixels, labels, several)
+
+    def _id(self, image: Entry) -> str:
+        return f"{self.folder.name}/{image['file_name']}"
 
     def _mask(self, entry: Entry, size: tuple[int, ...]) -> Mask:
         try:
-            mask = fill(entry.get("segmentation"), size)
+            return fill(entry.get("segmentation"), size)
         except ValueError as error:
             raise DataError([f"{self.path}: annotation {entry['id']}: {error}"]) from error
-        if not mask.any():
-            raise DataError([f"{self.path}: annotation {entry['id']}: the mask is empty"])
-        return mask
 
 
 def fill(form: object, size: tuple[int, ...]) -> Mask:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from pycocotools import mask as coco_mask
 
 from service.masks import rle
 from training.config.data import DataConfig
+from training.config.experiment import Config
 from training.data.dataset import DataError, Sample
-from training.data.opening import find_split, open_split
+from training.data.opening import find_split, open_datasets, open_split
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)
 COCO = DataConfig(kind="coco", classes=("dog", "cat"))
@@ -73,7 +75,7 @@ def only_sample(data: DataConfig, root: Path) -> Sample:
 
 def test_the_small_lies_on_the_large_and_crowds_are_ignored(root: Path) -> None:
     sample = only_sample(COCO, root)
-    assert sample.name == "a.png"
+    assert sample.name == "val2017/a.png"
     assert np.array_equal(sample.image, GREY)
     labels = sample.labels
     assert labels[0, 0] == 1
@@ -91,7 +93,7 @@ def test_classes_come_in_the_order_asked_for(root: Path) -> None:
 
 def test_without_classes_every_category_counts_and_all_are_one(root: Path) -> None:
     dataset = open_split(DataConfig(kind="coco"), root, "val2017")
-    assert [dataset[i].name for i in range(len(dataset))] == ["a.png", "b.png"]
+    assert [dataset[i].name for i in range(len(dataset))] == ["val2017/a.png", "val2017/b.png"]
     assert dataset[1].classes is None
 
 
@@ -107,7 +109,37 @@ def test_polygons_are_filled_as_pycocotools_fills_them(root: Path) -> None:
 def test_a_plain_file_beside_images_is_read_as_well(root: Path) -> None:
     (root / "annotations/instances_val2017.json").rename(root / "mine.json")
     (root / "val2017").rename(root / "images")
-    assert find_split(COCO, root, "mine").ids == ("a.png",)
+    assert find_split(COCO, root, "mine").ids == ("images/a.png",)
+
+
+def test_a_mask_without_a_pixel_is_left_out(root: Path) -> None:
+    new = content()
+    new["annotations"][1]["segmentation"] = [[2, 3, 5, 3, 5, 3, 4, 3]]
+    write(root, new)
+    sample = only_sample(COCO, root)
+    assert set(np.unique(sample.labels)) == {-1, 0, 1}
+    assert sample.classes is not None
+    assert sample.classes.tolist() == [0, 1], "the dog alone"
+
+
+def test_files_of_one_name_in_two_folders_are_two_images(root: Path) -> None:
+    (root / "train2017").mkdir()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(root / "train2017" / name), GREY)
+    text = (root / "annotations/instances_val2017.json").read_text()
+    (root / "annotations/instances_train2017.json").write_text(text)
+    data = DataConfig(kind="coco", train="train2017", val="val2017")
+    train_set, val_set = open_datasets(Config(name="mine", data=data), root)
+    assert [train_set[0].name, val_set[0].name] == ["train2017/a.png", "val2017/a.png"]
+
+
+def test_one_file_in_two_lists_is_one_image(root: Path) -> None:
+    (root / "val2017").rename(root / "images")
+    for split in ("train", "val"):
+        write(root, content())
+        (root / "annotations/instances_val2017.json").rename(root / f"{split}.json")
+    with pytest.raises(DataError, match=r"images/a\.png is in both train and val"):
+        open_datasets(Config(name="mine", data=replace(COCO, train="train", val="val")), root)
 
 
 def changed(**entries: Any) -> Callable[[Path], None]:
@@ -176,7 +208,6 @@ def twice(root: Path) -> None:
         (changed(segmentation=[[1, 2, 3, 4, 5, float("nan")]]), "far outside the image"),
         (changed(segmentation=[[1, 2, 3, 4, 5, -1e9]]), "far outside the image"),
         (changed(segmentation=[["x"] * 6]), "annotation 2: the segmentation is neither"),
-        (changed(segmentation=[[10, 10, 15, 10, 15, 15]]), "annotation 2: the mask is empty"),
         (changed(segmentation={"size": [6, 8], "counts": [3, 4]}), "annotation 2: "),
         (
             changed(segmentation={"size": [4, 4], "counts": [3, 13]}),

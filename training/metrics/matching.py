@@ -89,7 +89,10 @@ class Matching:
 
     @property
     def panoptic_quality(self) -> float:
-        """Sum of IoU over TP + FP / 2 + FN / 2; 1 when both sides are empty."""
+        """Sum of IoU over TP + FP / 2 + FN / 2, pooled over classes; 1 when both sides are empty.
+
+        The paper (arXiv:1801.00868) takes the mean over classes instead.
+        """
         total = self.tp + self.fp / 2 + self.fn / 2
         return self.iou_sum / total if total else 1.0
 
@@ -117,13 +120,13 @@ def overlap(true: Labels, pred: Labels, classes: tuple[Labels, Labels] | None = 
 
     Notes
     -----
-    A prediction that lies on ignored pixels by more than half counts for nobody (the rule of
-    panoptic quality for void); of others, only the pixels that are not ignored count.
+    Of predictions, only the pixels that are not ignored count. One that lies on ignored pixels by
+    more than half, and matches nothing with an IoU above 0.5, counts for nobody (the rule of
+    panoptic quality for void).
     """
     if true.shape != pred.shape:
         raise ValueError(f"true is {true.shape}, pred is {pred.shape}")
     known = true >= 0
-    pred = _without_ignored(pred, known)
     true_ids, row = np.unique(np.append(true[known], 0), return_inverse=True)
     pred_ids, column = np.unique(np.append(pred[known], 0), return_inverse=True)
     shape = (true_ids.size, pred_ids.size)
@@ -134,17 +137,18 @@ def overlap(true: Labels, pred: Labels, classes: tuple[Labels, Labels] | None = 
     if classes is not None:
         equal = classes[0][true_ids[1:], None] == classes[1][None, pred_ids[1:]]
         pixels = np.where(equal, pixels, 0)
-    return Overlap(pixels, true_sizes, pred_sizes, pred_ids[1:].astype(np.int64))
+    pair = Overlap(pixels, true_sizes, pred_sizes, pred_ids[1:].astype(np.int64))
+    return pair if known.all() else _without_ignored(pair, pred[~known])
 
 
-def _without_ignored(pred: Labels, known: npt.NDArray[np.bool_]) -> Labels:
-    """Drop the predictions that lie on ignored pixels by more than half."""
-    if known.all():
-        return pred
-    size = np.bincount(pred.ravel())
-    ignored = np.bincount(pred[~known], minlength=size.size)
-    dropped = 2 * ignored > size
-    return np.where(dropped[pred], 0, pred)
+def _without_ignored(pair: Overlap, ignored: Labels) -> Overlap:
+    """Drop the predictions that match nothing and lie on ignored pixels by more than half."""
+    most = int(pair.pred_ids.max(initial=0))
+    outside = np.bincount(ignored, minlength=most + 1)[pair.pred_ids]
+    kept = (outside <= pair.pred_sizes) | (pair.iou.max(axis=0, initial=0.0) > 0.5)
+    return Overlap(
+        pair.pixels[:, kept], pair.true_sizes, pair.pred_sizes[kept], pair.pred_ids[kept]
+    )
 
 
 def match(pair: Overlap, threshold: float, *, strict: bool = False) -> Matching:

@@ -109,7 +109,7 @@ class Score:
 
     @property
     def pq(self) -> float:
-        """Panoptic quality, pooled over images."""
+        """Panoptic quality, pooled over images and classes."""
         return pooled(image.panoptic for image in self.images).panoptic_quality
 
     def outcomes(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:

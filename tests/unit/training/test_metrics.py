@@ -204,6 +204,13 @@ def test_a_prediction_mostly_on_ignored_pixels_counts_for_nobody() -> None:
     assert score_labels("half", true, half).matchings[0.5] == Matching(1, 1, 0, 1.0)
 
 
+def test_a_match_counts_however_much_of_it_lies_on_ignored_pixels() -> None:
+    true = np.array([[1, 1, 0, -1, -1, -1, -1]], np.int32)
+    pred = np.array([[3, 3, 0, 3, 3, 3, 0]], np.int32)
+    found = score_labels("matched", true, pred)
+    assert found.matchings[0.9] == found.panoptic == Matching(1, 0, 0, 1.0)
+
+
 def discs(*radii: float) -> Labels:
     """Draw discs side by side, one per radius."""
     y, x = np.mgrid[:64, : 64 * len(radii)]

@@ -86,8 +86,9 @@ class Batches(TorchDataset[tuple[Tensor, Tensor, Tensor]]):
         self._calm.set()
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
-        calm_from = self._config.augment.calm_after * self._config.optim.steps
-        calm = self._calm.is_set() or number // self._per_step >= calm_from
+        # Divided as in `schedule.is_calm`: a product would be rounded another way.
+        done = number // self._per_step / self._config.optim.steps
+        calm = self._calm.is_set() or done >= self._config.augment.calm_after
         images, targets = batch_at(self._dataset, self._config, number, calm=calm)
         assert targets.classes is not None  # noqa: S101 - narrows the type
         return images, targets.labels, targets.classes

@@ -13,7 +13,9 @@ from torch import Tensor
 from tests.unit.training.conftest import drawn
 from training.config.experiment import Config
 from training.loop.batches import Batches, batch_at
+from training.loop.checkpoint import Checkpoint
 from training.loop.ranks import Ranks
+from training.loop.schedule import is_calm
 
 CPU = torch.device("cpu")
 IMAGES = drawn(8, seed=0)
@@ -67,6 +69,14 @@ def test_crops_are_calm_from_the_step_on_that_the_configuration_names(
         for number, images in zip(numbers, found, strict=True)
     ]
     assert calm == [False] * 3 + [True] * 3
+
+
+def test_calm_begins_at_the_step_at_which_the_run_says_so(tiny: Config) -> None:
+    config = with_optim(tiny, steps=100)
+    config = replace(config, augment=replace(config.augment, calm_after=0.55, warp=1.0))
+    assert is_calm(Checkpoint(config, {}, {}, step=55)), "0.55 x 100 is above 55 in floats"
+    images, _, _ = Batches(IMAGES, config, Ranks(device=CPU))[55]
+    assert torch.equal(images, batch_at(IMAGES, config, 55, calm=True)[0])
 
 
 def test_a_run_that_follows_the_clock_turns_calm_when_told(tiny: Config) -> None:

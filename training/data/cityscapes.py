@@ -31,11 +31,9 @@ THINGS = MappingProxyType(
 """The eight classes of the instance benchmark, and their labels."""
 
 _LAST_LABEL = 33
-_VOID = (0, 1, 2, 3)
-"""Unlabelled, own car, border of rectification, out of the region of interest."""
-
-_NEVER_JUDGED = (29, 30)
-"""Caravan and trailer: things that the benchmark leaves out."""
+_VOID = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)
+"""What the official evaluation does not judge, ``ignoreInEval`` of its labels: from what is
+unlabelled, static or dynamic to parking, bridges, caravans and trailers."""
 
 _IMAGE, _LABEL = "_leftImg8bit.png", "_gtFine_instanceIds.png"
 
@@ -57,8 +55,8 @@ class CityscapesDataset:
 
     Notes
     -----
-    Void pixels, groups and things that the benchmark does not judge are ignored. Instances of a
-    class that is not asked for are background.
+    Pixels that the benchmark does not judge and groups are ignored. Instances of a class that is
+    not asked for are background.
     """
 
     root: Path
@@ -117,7 +115,7 @@ def _instances(path: Path, codes: Labels, classes: tuple[str, ...]) -> tuple[Lab
     groups = (found < 1000) & np.isin(kinds, list(THINGS.values()))
     numbers = np.zeros(found.size, np.int32)
     numbers[mine] = np.arange(1, int(mine.sum()) + 1)
-    numbers[groups | np.isin(kinds, _VOID + _NEVER_JUDGED)] = IGNORE
+    numbers[groups | np.isin(kinds, _VOID)] = IGNORE
     order = {label: i for i, label in enumerate(wanted, start=1)}
     of_class = np.array([0, *(order[int(kind)] for kind in kinds[mine])], np.int32)
     return numbers[inverse].reshape(codes.shape), of_class

@@ -69,6 +69,17 @@ def test_every_instance_has_its_class_in_the_order_asked_for(root: Path) -> None
     assert classes[0].tolist() == [0] * 8
 
 
+def test_what_the_official_evaluation_does_not_judge_is_ignored(root: Path) -> None:
+    codes = np.full((6, 8), 24000, np.uint16)
+    codes.flat[:34] = np.arange(34)
+    write(root, codes)
+    labels = only_sample(TWO, root).labels
+    # `ignoreInEval` in the authors' labels.py, and the eight things without a number: groups.
+    judged = [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23]
+    assert np.flatnonzero(labels.flat[:34] == 0).tolist() == judged
+    assert (labels.flat[:34] > 0).sum() == 0
+
+
 def test_without_classes_all_things_are_one(root: Path) -> None:
     sample = only_sample(DataConfig(kind="cityscapes"), root)
     assert sample.classes is None

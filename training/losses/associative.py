@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from training.config.loss import AssociativeConfig
-from training.losses.segments import Segments, sample, segment
+from training.losses.segments import Segments, by_image, sample, segment
 
 
 def associative_loss(
@@ -74,18 +74,13 @@ def _pairwise(
 ) -> tuple[Tensor, Tensor]:
     """Give (B,) pull and push of sampled pixels, each divided by its number of pairs."""
     chosen = sample(segments.index, config.samples, generator)
-    pixels, index = segments.pixels[chosen], segments.index[chosen]
-    batch, most = segments.counts.shape
-    image = torch.div(index, most, rounding_mode="floor")
-    same_image = image[:, None] == image[None]
-    same = index[:, None] == index[None]
-    between = (pixels[:, None] - pixels[None]).square().sum(2)
-    near = torch.exp(-between / (2 * config.sigma**2))
-
-    def per_image(values: Tensor, where: Tensor) -> Tensor:
-        rows = torch.where(where, values, 0).sum(1)
-        sums = rows.new_zeros(batch).index_add(0, image, rows)
-        pairs = rows.new_zeros(batch).index_add(0, image, where.sum(1).to(rows.dtype))
-        return sums / pairs.clamp_min(1)
-
-    return per_image(between, same), per_image(near, same_image & ~same)
+    pull = segments.pixels.new_zeros(len(segments.counts))
+    push = torch.zeros_like(pull)
+    for image, mine in by_image(segments, chosen):
+        pixels, index = segments.pixels[mine], segments.index[mine]
+        same = index[:, None] == index[None]
+        between = (pixels[:, None] - pixels[None]).square().sum(2)
+        near = torch.exp(-between / (2 * config.sigma**2))
+        pull[image] = torch.where(same, between, 0).sum() / same.sum()
+        push[image] = torch.where(same, 0, near).sum() / (~same).sum().clamp_min(1)
+    return pull, push

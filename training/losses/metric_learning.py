@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.config.loss import MetricLearningConfig
-from training.losses.segments import Segments, sample, segment
+from training.losses.segments import Segments, by_image, sample, segment
 
 TAUS: tuple[float, ...] = (0.25, 0.5, 0.75, 0.9)
 """Similarities at which masks are grown."""
@@ -69,24 +69,27 @@ def metric_learning_loss(
 
 
 def _pair_loss(segments: Segments, chosen: Tensor, config: MetricLearningConfig) -> Tensor:
-    pixels, index = segments.pixels[chosen], segments.index[chosen]
-    batch, most = segments.counts.shape
-    image = torch.div(index, most, rounding_mode="floor")
+    """Give the mean over images of what the pairs of their pixels cost."""
+    parts = [
+        _pairs(segments.pixels[mine], segments.index[mine], config)
+        for _, mine in by_image(segments, chosen)
+    ]
+    return torch.stack(parts).mean()
+
+
+def _pairs(pixels: Tensor, index: Tensor, config: MetricLearningConfig) -> Tensor:
     between = (pixels[:, None] - pixels[None]).square().sum(2).clamp_min(_NEAREST)
-    same = index[:, None] == index[None]
     alike = math.log(2) - functional.softplus(between)
     unlike = torch.log1p(-torch.exp(-between)) - torch.log1p(torch.exp(-between))
-    weight = (image[:, None] == image[None]).to(between.dtype)
+    weight = torch.ones_like(between)
     if config.weights == "balanced":
-        drawn = torch.bincount(index, minlength=batch * most)[index].to(between.dtype)
+        drawn = torch.bincount(index)[index].to(between.dtype)
         weight = weight / (drawn[:, None] * drawn[None])
     if not config.diagonal:
-        weight = weight * (1 - torch.eye(len(index), dtype=weight.dtype, device=weight.device))
-    rows = (weight * torch.where(same, -alike, -unlike)).sum(1)
-    sums = rows.new_zeros(batch).index_add(0, image, rows)
-    weights = rows.new_zeros(batch).index_add(0, image, weight.sum(1))
+        weight = weight.fill_diagonal_(0)
+    same = index[:, None] == index[None]
     # An image with a single sampled pixel has no pair; it must not divide by zero.
-    return (sums / weights.clamp_min(1e-12)).sum() / segments.valid.any(1).sum()
+    return (weight * torch.where(same, -alike, -unlike)).sum() / weight.sum().clamp_min(1e-12)
 
 
 def _seed_loss(segments: Segments, chosen: Tensor, embedding: Tensor, seediness: Tensor) -> Tensor:

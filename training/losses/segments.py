@@ -5,6 +5,7 @@ Axes: B images, C most instances in one image, P foreground pixels of the batch,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -74,6 +75,29 @@ def segment(embedding: Tensor, labels: Tensor) -> Segments:
     index, most = _number(labels, where)
     counts = torch.bincount(index, minlength=batch * most).view(batch, most)
     return Segments(gather_pixels(embedding, where), index, where, counts)
+
+
+def by_image(segments: Segments, chosen: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Part chosen pixels by their image: all pairs of one image fit the memory, of a batch not.
+
+    Parameters
+    ----------
+    segments : Segments
+        Of the batch.
+    chosen : (S,) int64
+        Positions into its pixels.
+
+    Yields
+    ------
+    image : int
+        One that has a chosen pixel, ascending.
+    mine : (N,) int64
+        Those of `chosen` that lie in it.
+    """
+    most = segments.counts.shape[1]
+    image = torch.div(segments.index[chosen], most, rounding_mode="floor")
+    for number in torch.unique(image).tolist():
+        yield number, chosen[image == number]
 
 
 def _number(labels: Tensor, where: Tensor) -> tuple[Tensor, int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from service.domain import Prediction
 from training.config.data import AugmentConfig, DataConfig
@@ -44,6 +46,34 @@ class Recorder:
     ) -> None:
         """Remember which image was shown."""
         self.shown.append(sample.name)
+
+
+def three_images(dimensions: int) -> tuple[Tensor, Tensor]:
+    """Draw vectors and labels of images with four instances, with one, and with none."""
+    labels = torch.zeros(3, 8, 8, dtype=torch.int64)
+    labels[0] = 1 + torch.arange(8)[:, None] // 4 * 2 + torch.arange(8) // 4
+    labels[1, 2:5, 1:7] = 3
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(3, dimensions, 8, 8, generator=generator, dtype=torch.float64)
+    return vectors.requires_grad_(), labels
+
+
+def gradient(loss: Tensor, of: Tensor) -> Tensor:
+    """Give the gradient of a loss."""
+    return torch.autograd.grad(loss, of)[0]
+
+
+def most_kept(loss: Callable[[], object]) -> int:
+    """Count the numbers of the largest tensor that a computation keeps for its gradient."""
+    sizes = []
+
+    def note(tensor: Tensor) -> Tensor:
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss()
+    return max(sizes)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,8 +9,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from tests.unit.training.conftest import gradient, most_kept, three_images
 from training.config.loss import AssociativeConfig
 from training.losses.associative import associative_loss
+from training.losses.segments import sample, segment
 
 TWO = ([1.0, 1.2, 2.0, 2.4, 2.2], [1, 1, 2, 2, 2])
 THREE = ([0.0, 1.0, 3.0], [1, 2, 3])
@@ -62,6 +64,48 @@ def test_equal_tags_do_not_separate() -> None:
     torch.autograd.backward([loss])
     assert tags.grad is not None
     assert tags.grad.count_nonzero() == 0
+
+
+def over_the_batch(
+    tags: Tensor, labels: Tensor, config: AssociativeConfig, generator: torch.Generator
+) -> Tensor:
+    """Write the pairwise form out over all pairs of the batch, those across images weighed 0."""
+    segments = segment(tags, labels)
+    chosen = sample(segments.index, config.samples, generator)
+    pixels, index = segments.pixels[chosen], segments.index[chosen]
+    batch, most = segments.counts.shape
+    image = torch.div(index, most, rounding_mode="floor")
+    same_image = image[:, None] == image
+    same = index[:, None] == index
+    between = (pixels[:, None] - pixels).square().sum(2)
+    near = torch.exp(-between / (2 * config.sigma**2))
+    total = pixels.new_zeros(())
+    for values, where in ((between, same), (near, same_image & ~same)):
+        rows, pairs = torch.where(where, values, 0).sum(1), where.sum(1)
+        sums = rows.new_zeros(batch).index_add(0, image, rows)
+        counts = pairs.new_zeros(batch).index_add(0, image, pairs)
+        total = total + (sums / counts.clamp_min(1)).sum()
+    return total / segments.valid.any(1).sum()
+
+
+def test_pairs_of_one_image_at_a_time_cost_what_all_of_the_batch_cost() -> None:
+    tags, labels = three_images(1)
+    config, generator = AssociativeConfig(mode="pairwise", samples=9), torch.Generator()
+    expected = over_the_batch(tags, labels, config, generator.manual_seed(0))
+    found = associative_loss(tags, labels, config, generator.manual_seed(0))["total"]
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradient(found, tags), gradient(expected, tags))
+
+
+def test_pairs_take_no_more_memory_in_a_larger_batch() -> None:
+    tags, labels = three_images(1)
+    config, generator = AssociativeConfig(mode="pairwise"), torch.Generator()
+
+    def kept(batch: int) -> int:
+        images = tags[:1].expand(batch, -1, -1, -1), labels[:1].expand(batch, -1, -1)
+        return most_kept(lambda: associative_loss(*images, config, generator))
+
+    assert kept(4) == kept(1) == 64**2
 
 
 def test_an_unknown_mode_is_refused() -> None:

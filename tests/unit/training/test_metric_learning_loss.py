@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from tests.unit.training.conftest import gradient, most_kept, three_images
 from training.config.loss import MetricLearningConfig
 from training.losses.metric_learning import metric_learning_loss
+from training.losses.segments import sample, segment
 
 
 def terms(
@@ -85,3 +89,49 @@ def test_an_image_without_instances_takes_no_part() -> None:
         embedding[:1], seeds[:1], labels[:1], config, generator.manual_seed(0)
     )
     assert both["total"].item() == pytest.approx(one["total"].item())
+
+
+def over_the_batch(
+    embedding: Tensor, labels: Tensor, config: MetricLearningConfig, generator: torch.Generator
+) -> Tensor:
+    """Write the pair loss out over all pairs of the batch, those across images weighed 0."""
+    segments = segment(embedding, labels)
+    chosen = sample(segments.index, config.samples, generator)
+    pixels, index = segments.pixels[chosen], segments.index[chosen]
+    batch, most = segments.counts.shape
+    image = torch.div(index, most, rounding_mode="floor")
+    between = (pixels[:, None] - pixels).square().sum(2).clamp_min(1e-6)
+    alike = math.log(2) - functional.softplus(between)
+    unlike = torch.log1p(-torch.exp(-between)) - torch.log1p(torch.exp(-between))
+    drawn = torch.bincount(index, minlength=batch * most)[index]
+    weight = (image[:, None] == image) / (drawn[:, None] * drawn).to(between.dtype)
+    weight = weight * (1 - torch.eye(len(index), dtype=weight.dtype))
+    rows = (weight * torch.where(index[:, None] == index, -alike, -unlike)).sum(1)
+    sums = rows.new_zeros(batch).index_add(0, image, rows)
+    weights = rows.new_zeros(batch).index_add(0, image, weight.sum(1))
+    return (sums / weights.clamp_min(1e-12)).sum() / segments.valid.any(1).sum()
+
+
+def test_pairs_of_one_image_at_a_time_cost_what_all_of_the_batch_cost() -> None:
+    embedding, labels = three_images(3)
+    config, generator = MetricLearningConfig(samples=9), torch.Generator()
+    seeds = torch.zeros(3, 4, 8, 8, dtype=torch.float64)
+    expected = over_the_batch(embedding, labels, config, generator.manual_seed(0))
+    generator.manual_seed(0)
+    found = metric_learning_loss(embedding, seeds, labels, config, generator)["pairs"]
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradient(found, embedding), gradient(expected, embedding))
+
+
+def test_pairs_take_no_more_memory_in_a_larger_batch() -> None:
+    embedding, labels = three_images(3)
+    seeds = torch.zeros(4, 4, 8, 8, dtype=torch.float64)
+    config, generator = MetricLearningConfig(), torch.Generator()
+
+    def kept(batch: int) -> int:
+        vectors, ids = embedding[:1].expand(batch, -1, -1, -1), labels[:1].expand(batch, -1, -1)
+        return most_kept(
+            lambda: metric_learning_loss(vectors, seeds[:batch], ids, config, generator)
+        )
+
+    assert kept(4) == kept(1) == 3 * 64**2

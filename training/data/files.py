@@ -13,13 +13,16 @@ from PIL import Image
 from service.domain import ImageLimits
 from service.errors import RequestError
 from service.imaging.decode import decode_image
-from training.data.dataset import DataError
+from training.data.dataset import IGNORE, DataError
 
 Labels = npt.NDArray[np.int32]
 
 IMAGE_ENDINGS: Final = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
 LABEL_ENDINGS: Final = (".png", ".tif", ".tiff")
 """Endings of the files that `read_image` and `read_labels` take, in the order of preference."""
+
+LARGEST_ID: Final = 2**24
+"""Labels are remapped as float32, which holds no larger whole numbers without gaps."""
 
 _ANY_SIZE: Final = ImageLimits(max_bytes=2**32, max_pixels=2**30, max_side_px=2**20)
 """Files of one's own are no attack; a picture of more pixels would not fit the memory either."""
@@ -69,7 +72,8 @@ def read_labels(path: Path) -> Labels:
     Raises
     ------
     DataError
-        If the file is missing, does not decode, has colour channels or fractions.
+        If the file is missing, does not decode, has colour channels, fractions or ids that are out
+        of range.
     """
     data = np.frombuffer(_bytes(path), np.uint8)
     pixels: npt.NDArray[Any] | None = (
@@ -84,6 +88,11 @@ def read_labels(path: Path) -> Labels:
             pixels = np.asarray(picture)
     if pixels.dtype.kind not in "iu":
         raise DataError([f"{path}: {pixels.dtype} pixels, a label map has whole numbers"])
+    low, high = int(pixels.min()), int(pixels.max())
+    if not IGNORE <= low <= high <= LARGEST_ID:
+        raise DataError(
+            [f"{path}: ids from {low} to {high}, a label map has {IGNORE} to {LARGEST_ID}"]
+        )
     return pixels.astype(np.int32)
 
 

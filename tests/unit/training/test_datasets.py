@@ -105,6 +105,16 @@ def fractions(root: Path) -> None:
     cv2.imwrite(str(root / "labels/b.tif"), LABELS.astype(np.float32))
 
 
+def large_id(root: Path) -> None:
+    (root / "labels/b.png").unlink()
+    cv2.imwrite(str(root / "labels/b.tif"), (LABELS == 1) * np.uint32(2**31))
+
+
+def negative_id(root: Path) -> None:
+    (root / "labels/b.png").unlink()
+    cv2.imwrite(str(root / "labels/b.tif"), LABELS.astype(np.int32) - 2)
+
+
 def nothing(root: Path) -> None:
     (root / "labels/b.png").write_bytes(b"")
 
@@ -117,6 +127,8 @@ FAULTS = [
     (no_image, "no such file"),
     (colour_mask, "3 channels"),
     (fractions, "float32 pixels, a label map has whole numbers"),
+    (large_id, "ids from 0 to 2147483648, a label map has -1 to 16777216"),
+    (negative_id, "ids from -2 to 0, a label map has -1 to 16777216"),
     (nothing, "does not decode"),
 ]
 

@@ -142,16 +142,19 @@ def open_split(options: argparse.Namespace, config: Config | None, recipe: Recip
 
 
 def _open_split(options: argparse.Namespace, config: Config | None, recipe: Recipe) -> Dataset:
-    if options.split is None:
-        if config is None:
-            raise DataError(["--split is needed to evaluate a model folder"])
-        if config.data.kind not in DRAWN and not config.data.val:
-            raise DataError(["--split is needed: data.val of the run is empty"])
-        return open_datasets(config, options.data)[1]
-    if options.split.startswith(_DRAWN_SPLIT):
-        seed = options.split.removeprefix(_DRAWN_SPLIT)
-        require(seed.isdigit(), f"--split {options.split}: {seed!r} is no seed of drawn sticks")
-        return SticksDataset(count=100, seed=int(seed))
     names = tuple(category.name for category in recipe.classes)
     known = config.data if config else DataConfig(classes=names if len(names) > 1 else ())
-    return open_files(data_settings(options, known), options.data, options.split)
+    data, split = data_settings(options, known), options.split
+    if split is None:
+        if config is None:
+            raise DataError(["--split is needed to evaluate a model folder"])
+        if data.kind in DRAWN:
+            return open_datasets(config, options.data)[1]
+        if not data.val:
+            raise DataError(["--split is needed: data.val of the run is empty"])
+        split = data.val
+    if split.startswith(_DRAWN_SPLIT):
+        seed = split.removeprefix(_DRAWN_SPLIT)
+        require(seed.isdigit(), f"--split {split}: {seed!r} is no seed of drawn sticks")
+        return SticksDataset(count=100, seed=int(seed))
+    return open_files(data, options.data, split)

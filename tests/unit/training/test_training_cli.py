@@ -301,6 +301,21 @@ def test_what_cannot_be_run_is_said_in_one_line(
     assert len(said.splitlines()) == 1
 
 
+def test_the_validation_list_is_read_alone_and_as_the_command_says(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        for name in ("4.png", "5.png"):
+            shutil.copy(trained / "data" / folder / name, tmp_path / folder)
+    shutil.copy(trained / "data/val.txt", tmp_path)
+    command = f"evaluate @/runs/tiny/best.pt --data {tmp_path} --out {tmp_path}"
+    assert run(trained, command) == 0, "training images are not asked for"
+    assert "validation: 2 images" in capsys.readouterr().out
+    assert run(trained, command + " --labels other") == 1
+    assert "no mask in other/" in capsys.readouterr().err
+
+
 def test_a_model_folder_needs_a_split(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(trained, "evaluate @/models/tiny --data @/data") == 1
     assert "--split" in capsys.readouterr().err

@@ -16,6 +16,11 @@ from training.report.sources import source_of
 CONFIGS = Path(__file__).parents[1] / "configs"
 """Where the files of the experiments are."""
 
+_BY_THE_CLOCK = (
+    "The run follows the clock, so a repetition on another machine takes other steps and lands "
+    "close by, not on the same weights."
+)
+
 
 def write_card(
     config: Config,
@@ -47,11 +52,9 @@ def write_card(
         "## Training",
         f"{_choice(config)} after {state['step']:,} steps of "
         f"{config.optim.batch} crops of {config.augment.crop} x {config.augment.width} pixels, "
-        f"{state['elapsed_s'] / 60:.0f} minutes on one or two threads of a CPU shared with "
-        "other work." + _beginning(config),
+        f"{state['elapsed_s'] / 60:.0f} minutes." + _beginning(config),
         "```\n" + _commands(config) + "\n```",
-        "The run follows the clock, so a repetition on another machine takes other steps and "
-        "lands close by, not on the same weights.",
+        *([_BY_THE_CLOCK] if config.optim.max_minutes > 0 else []),
         "## Settings",
         "```json\n" + _settings(config) + "\n```",
         "## Measured",
@@ -83,14 +86,17 @@ def _commands(config: Config) -> str:
     drawn = config.data.kind in DRAWN
     data = "" if drawn else " --data DIR"
     written = _as_written(config)
+    known = _file_of(config).is_file()
+    file = f"training/configs/{config.name}.toml" if known else "CONFIG"
     start = f" --set start={config.start}" if config.start not in ("", written.start) else ""
     # Settings that stand in the file of the experiment are not searched for again.
     found, given = (replace(c.decode, score_calibration=()) for c in (config, written))
+    minutes = config.optim.max_minutes
+    clock = f" --max-minutes {minutes:g}" if minutes > 0 else ""
     tune = f"python -m training tune {run}/best.pt{data}{' --keep' if found == given else ''}"
     return "\n".join(
         [
-            f"python -m training train training/configs/{config.name}.toml{data} --threads 1"
-            f" --max-minutes {config.optim.max_minutes:g}{start}",
+            f"python -m training train {file}{data}{clock}{start}",
             *([tune] if drawn or config.data.val else []),
             f"python -m training export {run}/best.pt",
         ]
@@ -99,8 +105,12 @@ def _commands(config: Config) -> str:
 
 def _as_written(config: Config) -> Config:
     """Give the experiment as its file has it; one without a file has nothing but its name."""
-    file = CONFIGS / f"{config.name}.toml"
+    file = _file_of(config)
     return load(file) if file.is_file() else Config(name=config.name)
+
+
+def _file_of(config: Config) -> Path:
+    return CONFIGS / f"{config.name}.toml"
 
 
 def _choice(config: Config) -> str:

@@ -57,6 +57,17 @@ def test_commands_name_the_data_only_where_there_are_files() -> None:
     assert "--data" not in write_card(drawn, state=STATE, results=[])
 
 
+def test_a_card_claims_nothing_that_it_does_not_know() -> None:
+    steps = write_card(Config(name="mine"), state=STATE, results=[])
+    assert "python -m training train CONFIG --data DIR\n" in steps, "no file of that name is ours"
+    assert "256 x 256 pixels, 10 minutes.\n" in steps
+    assert "clock" not in steps
+    config = load(CONFIGS / "nuclei.toml", ["optim.max_minutes=94"])
+    clock = write_card(config, state=STATE, results=[])
+    assert "train training/configs/nuclei.toml --data DIR --max-minutes 94\n" in clock
+    assert "The run follows the clock" in clock
+
+
 def test_a_run_that_validated_nothing_says_so() -> None:
     config = load(CONFIGS / "nuclei.toml", ["data.train=all", "data.val="])
     card = write_card(config, state=STATE, results=[])

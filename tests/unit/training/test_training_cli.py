@@ -123,7 +123,7 @@ def test_the_card_carries_settings_command_and_measured_figures(trained: Path) -
     card = (trained / "models/tiny/MODEL_CARD.md").read_text()
     score = json.loads((trained / "runs/tiny/evaluation/validation.json").read_text())
     assert f"| AP, mean over images | {score['ap']['0.5']:.3f} |" in card
-    assert "python -m training train training/configs/tiny.toml" in card
+    assert "python -m training train CONFIG --data DIR\n" in card
     assert '"embedding_size": 3' in card
 
 

@@ -28,12 +28,18 @@ def run(options: argparse.Namespace) -> None:
     coco = collected.result()
     title = record.title_of(options)
     print_score(title, score, coco)
-    out = options.out or Path("runs") / name / "evaluation"
+    out = options.out or _folder(options, name)
     facts = record.describe(options, name, score.summary() | {"coco": coco})
     record.write(out / f"{title}.json", facts)
     if options.record is not None:
         record.write(options.record / f"{name}-{title}.json", facts)
     picture_worst(network, recipe, dataset, score, out / f"{title}-worst.png")
+
+
+def _folder(options: argparse.Namespace, name: str) -> Path:
+    """Give the folder of a checkpoint that its card reads; joined answers are not the card's."""
+    beside = options.model.is_file() and not options.tta
+    return (options.model.parent if beside else Path("runs") / name) / "evaluation"
 
 
 COMMAND = Command("evaluate", "score a model folder or checkpoint on a split", add_arguments, run)

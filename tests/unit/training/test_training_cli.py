@@ -75,9 +75,7 @@ def trained(place: Path) -> Path:
     """The same folder after training, tuning, evaluating and exporting."""
     assert run(place, "train @/tiny.toml --data @/data --runs @/runs") == 0
     assert run(place, "tune @/runs/tiny/best.pt --data @/data") == 0
-    assert (
-        run(place, "evaluate @/runs/tiny/best.pt --data @/data --out @/runs/tiny/evaluation") == 0
-    )
+    assert run(place, "evaluate @/runs/tiny/best.pt --data @/data") == 0
     assert run(place, "export @/runs/tiny/best.pt --repository @/models") == 0
     return place
 

@@ -95,7 +95,7 @@ def around_true_centres(
     if recipe.method == "spatial":  # whose vectors count from their pixel
         vectors += np.indices((height, width)) / recipe.decoder["unit_px"]
     ids = np.unique(sample.labels[sample.labels > 0])
-    centres = np.stack([vectors[:, sample.labels == i].mean(axis=1) for i in ids])
+    centres = [vectors[:, sample.labels == i].mean(axis=1) for i in ids]
     logit = np.log(recipe.foreground_threshold / (1 - recipe.foreground_threshold))
     foreground = prediction.foreground_logits[0, :height, :width] > logit
     pixels = vectors[:, foreground].T

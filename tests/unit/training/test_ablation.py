@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from service.domain import Category, Prediction
 from service.recipe import Recipe
+from training.data.dataset import Sample
 from training.data.synthetic import NucleiDataset
-from training.scoring.ablation import ablate
+from training.scoring.ablation import ablate, around_true_centres
 
 DATA = NucleiDataset(count=1, size=96, min_objects=6, max_objects=6, radius_px=9)
 RECIPE = Recipe(
@@ -39,3 +40,10 @@ def test_the_true_foreground_mends_what_the_foreground_spoiled() -> None:
     assert found[("true", "clustering")] == found[("true", "true centres")] == 1
     assert found[("predicted", "clustering")] < 0.8
     assert found[("predicted", "true centres")] < 0.8
+
+
+def test_without_true_instances_no_pixel_has_a_centre() -> None:
+    empty = Sample("empty", DATA[0].image, np.zeros_like(DATA[0].labels))
+    prediction = HalfRight().predict(empty.image)
+    assert (prediction.foreground_logits > 0).any()
+    assert not around_true_centres(prediction, RECIPE, empty).any()

@@ -27,7 +27,7 @@ from training.commands import (
     tune,
 )
 from training.commands import export as export_command
-from training.commands.command import Command, errors
+from training.commands.command import Command, errors, positive
 from training.config.checks import ConfigError
 from training.data.dataset import DataError
 from training.deployment import export
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--data", type=Path, default=DATA, help="folder of images/ and labels/")
-    common.add_argument("--threads", type=int, default=torch.get_num_threads())
+    common.add_argument("--threads", type=positive, default=torch.get_num_threads())
     for command in COMMANDS:
         own = commands.add_parser(
             command.name, help=command.text, description=command.text, parents=[common]

@@ -12,6 +12,19 @@ console = Console(soft_wrap=True, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+def positive(text: str) -> int:
+    """Read an argument that counts something: a whole number above 0.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is anything else.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """One command.

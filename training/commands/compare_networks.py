@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from training.commands import record
-from training.commands.command import Command, console
+from training.commands.command import Command, console, positive
 from training.config.read import load
 from training.report.comparison import compare, facts
 from training.report.network_table import table
@@ -18,8 +18,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "config", type=Path, nargs="?", default=Path("training/configs/networks.toml"),
         help="experiment whose method and embedding they share",
     )  # fmt: skip
-    command.add_argument("--side", type=int, default=256, help="of the image, in pixels")
-    command.add_argument("--rounds", type=int, default=20)
+    command.add_argument("--side", type=positive, default=256, help="of the image, in pixels")
+    command.add_argument("--rounds", type=positive, default=20)
     command.add_argument(
         "--records", type=Path, default=Path("docs/results"), help="where accuracy is recorded"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from training.commands.command import Command, console
+from training.commands.command import Command, console, positive
 from training.data.files import read_image
 from training.deployment.export import ExportError, open_artefact
 from training.deployment.shrink import form_for, shrink
@@ -15,7 +15,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     command.add_argument("folder", type=Path, help="the model folder to start from")
     command.add_argument("--name", required=True, help="of the new model, written beside it")
-    command.add_argument("--stride", type=int, default=1, help="pixels a side averaged into one")
+    command.add_argument(
+        "--stride", type=positive, default=1, help="pixels a side averaged into one"
+    )
     command.add_argument("--dimensions", type=int, help="principal components to keep")
     command.add_argument("--bytes", action="store_true", help="8 bits in place of half precision")
     command.add_argument(

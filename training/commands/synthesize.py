@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from training.commands.command import Command, console
+from training.commands.command import Command, console, positive
 from training.data.dataset import Dataset
 from training.data.synthetic import NucleiDataset, SticksDataset
 
@@ -19,7 +19,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("kind", choices=["nuclei", "sticks"])
     command.add_argument("--out", type=Path, required=True, help="PNG file")
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--size", type=int, default=256)
+    command.add_argument("--size", type=positive, default=256)
     command.add_argument("--count", type=int, default=30, help="objects in the picture")
     command.add_argument("--radius", type=float, default=11.0, help="of a nucleus, in pixels")
 

@@ -299,6 +299,14 @@ def test_what_cannot_be_run_is_said_in_one_line(
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.parametrize("number", ["0", "-2", "1.5", "many"])
+def test_threads_are_counted(capsys: pytest.CaptureFixture[str], number: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["check-repository", "none", f"--threads={number}"])
+    assert stopped.value.code == 2
+    assert f"'{number}' is no whole number above 0" in capsys.readouterr().err
+
+
 def test_the_validation_list_is_read_alone_and_as_the_command_says(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,6 +71,8 @@ def _print_figures(dataset: Dataset) -> None:
 
 
 def _range(values: Sequence[int]) -> str:
+    if not values:
+        return "none"
     ordered = sorted(values)
     return f"min {ordered[0]}, median {ordered[len(ordered) // 2]}, max {ordered[-1]}"
 

@@ -178,6 +178,20 @@ def test_a_data_set_is_described_and_shown(place: Path, capsys: pytest.CaptureFi
     assert sheet.shape[1] == 6 * 256
 
 
+def test_a_split_without_instances_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    cv2.imwrite(str(tmp_path / "images/a.png"), np.zeros((16, 16), np.uint8))
+    cv2.imwrite(str(tmp_path / "labels/a.tif"), np.full((16, 16), -1, np.int32))
+    (tmp_path / "train.txt").write_text("a\n")
+    assert run(tmp_path, "inspect train --data @ --out @/sheet.png") == 0
+    said = capsys.readouterr().out
+    assert "pixels per instance: none" in said
+    assert "1 images, 0 instances" in said
+
+
 def test_what_a_model_makes_of_a_data_set_is_shown(trained: Path) -> None:
     command = "inspect val --data @/data --model @/models/tiny --out @/seen.png"
     assert run(trained, command) == 0

@@ -11,7 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,20 @@ from training.data.files import read_image, require_size
 
 Entry = Mapping[str, Any]
 Mask = npt.NDArray[np.bool_]
+
+Kinds = tuple[tuple[type, ...], str]
+
+_NUMBER: Final[Kinds] = ((int, float), "a number")
+_TEXT: Final[Kinds] = ((str,), "text")
+_ID: Final[Kinds] = ((int, float, str), "a number or text")
+_TABLES: Final[Mapping[str, Mapping[str, Kinds]]] = MappingProxyType(
+    {
+        "images": {"id": _ID, "file_name": _TEXT, "height": _NUMBER, "width": _NUMBER},
+        "annotations": {"id": _ID, "image_id": _ID, "category_id": _ID},
+        "categories": {"id": _ID, "name": _TEXT},
+    }
+)
+"""What is read of each table, of which types it may be, and what they are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,19 +209,19 @@ def _read(path: Path) -> dict[str, list[dict[str, Any]]]:
         content: Any = json.loads(path.read_bytes())
     except ValueError as error:
         raise DataError([f"{path}: not JSON: {error}"]) from error
-    wanted = {
-        "images": {"id", "file_name", "height", "width"},
-        "annotations": {"id", "image_id", "category_id"},
-        "categories": {"id", "name"},
-    }
-    for table, keys in wanted.items():
+    for table, keys in _TABLES.items():
         entries = content.get(table) if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise DataError([f"{path}: has no list {table!r}"])
         for place, entry in enumerate(entries):
-            missing = sorted(keys - set(entry)) if isinstance(entry, dict) else sorted(keys)
+            missing = sorted(set(keys) - set(entry)) if isinstance(entry, dict) else sorted(keys)
             if missing:
                 raise DataError([f"{path}: {table}[{place}] has no {', '.join(missing)}"])
+            for key, (kinds, words) in keys.items():
+                if not isinstance(entry[key], kinds):
+                    raise DataError(
+                        [f"{path}: {table}[{place}]: {key} must be {words}, not {entry[key]!r}"]
+                    )
     return dict(content)
 
 

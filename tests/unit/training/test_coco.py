@@ -177,6 +177,18 @@ def no_height(root: Path) -> None:
     write(root, new)
 
 
+def number_for_name(root: Path) -> None:
+    new = content()
+    new["images"][0]["file_name"] = 3
+    write(root, new)
+
+
+def list_for_id(root: Path) -> None:
+    new = content()
+    new["images"][0]["id"] = [7]
+    write(root, new)
+
+
 def only_crowds(root: Path) -> None:
     new = content()
     new["annotations"] = new["annotations"][2:]
@@ -198,6 +210,9 @@ def twice(root: Path) -> None:
         (not_json, "instances_val2017.json: not JSON"),
         (no_annotations, "has no list 'annotations'"),
         (no_height, "images[1] has no height"),
+        (number_for_name, "images[0]: file_name must be text, not 3"),
+        (list_for_id, "images[0]: id must be a number or text, not [7]"),
+        (changed(category_id=None), "annotations[1]: category_id must be a number or text"),
         (only_crowds, "no image with an instance of ['dog', 'cat']"),
         (twice, "id 1 stands twice in annotations"),
         (changed(image_id=8), "annotation 2 names image_id 8, which is not there"),

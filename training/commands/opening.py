@@ -8,11 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from pydantic import ValidationError
+
 from service.decoder_settings import faults
 from service.recipe import Recipe
 from training.config.checks import ConfigError, require
-from training.config.data import DataConfig, DataKind
+from training.config.data import CLASSED, DataConfig, DataKind
 from training.config.experiment import Config
+from training.config.read import explained
 from training.data.dataset import DataError, Dataset, SubsetDataset
 from training.data.files import read_list
 from training.data.opening import DRAWN, open_datasets
@@ -38,14 +41,33 @@ def add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("--classes", nargs="+", help="categories to tell apart")
 
 
-def data_settings(options: argparse.Namespace, base: DataConfig) -> DataConfig:
-    """Give the settings of the data, those on the command line before those of `base`."""
-    given = {
-        "kind": options.layout,
-        "labels": tuple(options.labels or ()),
-        "classes": tuple(options.classes or ()),
-    }
-    return replace(base, **{key: value for key, value in given.items() if value})
+def data_settings(
+    options: argparse.Namespace, base: DataConfig, classes: tuple[str, ...] = ()
+) -> DataConfig:
+    """Give the settings of the data, those on the command line before those of `base`.
+
+    Parameters
+    ----------
+    options : Namespace
+        What `add_data` declares.
+    base : DataConfig
+        Settings of the run, or defaults.
+    classes : tuple of str
+        What a model tells apart of which no run is known. Of a layout that tells no classes apart,
+        all instances are of one.
+
+    Raises
+    ------
+    ConfigError
+        If the settings do not fit each other.
+    """
+    kind = options.layout or base.kind
+    known = (base.classes or classes) if kind in CLASSED else ()
+    labels, told = options.labels or base.labels, options.classes or known
+    try:
+        return replace(base, kind=kind, labels=tuple(labels), classes=tuple(told))
+    except ValidationError as error:
+        raise explained(error) from error
 
 
 def add_scored(command: argparse.ArgumentParser) -> None:
@@ -143,8 +165,9 @@ def open_split(options: argparse.Namespace, config: Config | None, recipe: Recip
 
 def _open_split(options: argparse.Namespace, config: Config | None, recipe: Recipe) -> Dataset:
     names = tuple(category.name for category in recipe.classes)
-    known = config.data if config else DataConfig(classes=names if len(names) > 1 else ())
-    data, split = data_settings(options, known), options.split
+    known = config.data if config else DataConfig()
+    data = data_settings(options, known, names if len(names) > 1 else ())
+    split = options.split
     if split is None:
         if config is None:
             raise DataError(["--split is needed to evaluate a model folder"])

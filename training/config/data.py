@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -10,6 +10,9 @@ from pydantic.dataclasses import dataclass
 from training.config.checks import STRICT, Count, NotNegative, Share, Whole, require
 
 DataKind = Literal["folder", "kaggle", "cvppp", "cityscapes", "coco", "sticks", "nuclei"]
+
+CLASSED: Final = ("cityscapes", "coco")
+"""Kinds whose files say of which class an instance is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -28,7 +31,7 @@ class DataConfig:
         Label folders; the first that holds an image's mask gives it.
     classes : tuple of str
         Names of the data set's categories that are told apart, in the order of the foreground
-        maps; empty: every instance is of one class.
+        maps; empty: every instance is of one class. Several need a kind of `CLASSED`.
     resize : tuple of int
         Height and width that images and labels are brought to; empty: as they are.
     val_share : float
@@ -60,6 +63,11 @@ class DataConfig:
         """Check what no type says."""
         require(len(self.resize) in (0, 2), "data.resize: must be [height, width]")
         require(len(set(self.classes)) == len(self.classes), "data.classes: a name stands twice")
+        require(
+            len(self.classes) < 2 or self.kind in CLASSED,
+            f"data.classes: {self.kind!r} tells no classes apart, as {' and '.join(CLASSED)} do; "
+            "must be one name or none",
+        )
         require(self.min_objects <= self.max_objects, "data.min_objects: above max_objects")
 
 

@@ -33,8 +33,13 @@ def from_dict(raw: Mapping[str, Any]) -> Config:
         # By way of JSON, whose lists pass as tuples; it has no dates, which no key takes.
         return _CONFIG.validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
-        lines = [_sentence(one) for one in error.errors()]
-        raise ConfigError("\n".join(dict.fromkeys(lines))) from error
+        raise explained(error) from error
+
+
+def explained(error: ValidationError) -> ConfigError:
+    """Say what is wrong with values that do not fit: a line for each."""
+    lines = [_sentence(one) for one in error.errors()]
+    return ConfigError("\n".join(dict.fromkeys(lines)))
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:

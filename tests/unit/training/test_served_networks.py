@@ -80,7 +80,7 @@ def configured(name: str) -> Config:
     return replace(
         TINY,
         name=name,
-        data=DataConfig(kind="folder", classes=CLASSES if name == "classes" else ()),
+        data=DataConfig(kind="coco", classes=CLASSES if name == "classes" else ()),
         model=replace(SMALL[network], embedding_size=size, position_px=position_px),
         loss=LossConfig(method=method),
         optim=replace(TINY.optim, steps=60, validate_every_steps=60, ema=0.5),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,8 @@ import pytest
 
 from service.backends.model_config import model_from_config, parse_config
 from training.cli import main
+from training.commands.opening import data_settings
+from training.config.data import DataConfig
 from training.config.experiment import Config
 from training.config.read import load
 from training.data.opening import open_datasets
@@ -103,3 +106,12 @@ def test_a_served_model_is_evaluated_class_by_class(place: Path) -> None:
 
 def test_the_names_of_an_experiment_with_one_class_is_its_category() -> None:
     assert Config(name="x", category="leaf").classes == ("leaf",)
+
+
+def test_where_the_files_tell_no_classes_apart_all_instances_are_of_one() -> None:
+    several = DataConfig(kind="coco", classes=("car", "person"))
+    options = Namespace(layout="folder", labels=None, classes=None)
+    assert data_settings(options, several) == DataConfig(kind="folder")
+    assert data_settings(options, DataConfig(), several.classes) == DataConfig(kind="folder")
+    options.layout = "coco"
+    assert data_settings(options, DataConfig(), several.classes) == several

@@ -59,6 +59,10 @@ def test_overrides_replace_single_values(tmp_path: Path) -> None:
         ('name = "x"\n[loss.discriminative]\nbackground = "push"', "push"),
         ('name = "x"\n[data]\nkind = "web"', "web"),
         ('name = "x"\n[data]\nmin_objects = 5\nmax_objects = 2', "min_objects"),
+        (
+            'name = "x"\n[data]\nclasses = ["a", "b"]',
+            "data.classes: 'folder' tells no classes apart",
+        ),
         ('name = "x"\n[decode]\nforeground_threshold = 1.0', "foreground_threshold"),
         (
             'name = "x"\n[decode.settings]\nbandwith = 1',

@@ -136,8 +136,8 @@ class Gate:
         Yields
         ------
         callable
-            To be told the size of every piece that arrives; raises `Overloaded` when all bodies
-            together have no more room.
+            To be told the size of every piece that arrives, less than 0 for what is let go; raises
+            `Overloaded` when all bodies together have no more room.
 
         Raises
         ------

@@ -127,6 +127,9 @@ class Intake:
     ) -> tuple[tuple[str, bytes], ...]:
         """Read the images out of a body that is a zip archive.
 
+        While it is unpacked the archive counts, afterwards what came out of it: counted together,
+        an archive of more than half of the memory set aside could never be taken.
+
         Raises
         ------
         TooLarge, MalformedRequest, BodyTooSlow, ClientGone
@@ -141,7 +144,7 @@ class Intake:
         images = await asyncio.to_thread(
             unzip, data, max_bytes=self.max_bytes, max_files=self.max_files
         )
-        arrived(sum(len(image) for _, image in images))
+        arrived(sum(len(image) for _, image in images) - len(data))  # `data` goes with this frame
         return images
 
     async def _from_json(self, body: bytes, deadline: Deadline) -> bytes:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
+import tracemalloc
+import zipfile
+from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
+from service.api.intake import Intake
 from service.api.middleware import CLIENT_GONE
 from service.workers import Gate
 from tests.unit.gateway.calls import Call, Connect, StartApp, png, until
@@ -27,6 +32,13 @@ def gate_of(app: FastAPI) -> Gate:
 
 async def until_in_flight(gate: Gate, count: int = 1) -> None:
     await until(lambda: gate.in_flight >= count)
+
+
+def request_with(body: bytes) -> Request:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": bytearray(body)}  # a copy, as from a socket
+
+    return Request({"type": "http", "headers": []}, receive)
 
 
 def form(body: bytes) -> bytes:
@@ -120,6 +132,25 @@ async def test_bodies_share_one_bound_of_memory_and_give_it_back(start_app: Star
     first.hang_up()
     assert await first.answered() == CLIENT_GONE
     assert gate_of(app).held_bytes == 0
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+async def test_an_archive_counts_as_what_came_out_of_it(compression: int) -> None:
+    size = 3 * 2**20  # more than half of the memory set aside
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        archive.writestr("a.png", bytes(size))
+    body = buffer.getvalue()
+    gate = Gate(slots=1, waiting=0, held_bytes=4 * 2**20)
+    tracemalloc.start()
+    with gate.body() as arrived:
+        images = await Intake(4 * 2**20, 1.0).read_zip(request_with(body), arrived)
+        assert gate.held_bytes == size
+        # The archive is really gone, once the thread that unpacked it has let go, too.
+        await until(lambda: tracemalloc.get_traced_memory()[0] < 1.1 * size)
+    tracemalloc.stop()
+    assert [len(image) for _, image in images] == [size]
+    assert gate.held_bytes == 0
 
 
 async def test_a_full_queue_refuses_before_the_body_is_read(start_app: StartApp) -> None:

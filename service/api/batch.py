@@ -18,7 +18,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Receive, Scope, Send
 
 from service.api.formats import JSON, WRITERS, Writer, write_answer
-from service.api.intake import ZIP, Intake, bounded, content_type
+from service.api.intake import ZIP, Intake, bounded, content_type, in_time
 from service.api.orders import (
     TimeoutHeader,
     deadline_of,
@@ -33,7 +33,6 @@ from service.api.state import GatewayOf
 from service.domain import Deadline, Priority
 from service.errors import (
     BadParameter,
-    BodyTooSlow,
     DiscernError,
     MalformedRequest,
     Overloaded,
@@ -221,11 +220,8 @@ async def _read(
         return await intake.read_zip(request, arrived)
     if kind != "multipart/form-data":
         raise UnsupportedFormat(f"a batch is multipart/form-data or {ZIP}, not {kind!r}")
-    try:
-        async with asyncio.timeout(settings.receive_s):
-            return await _from_form(request, intake, arrived)
-    except TimeoutError as error:
-        raise BodyTooSlow(f"the body did not arrive within {settings.receive_s:g} s") from error
+    async with in_time(settings.receive_s):
+        return await _from_form(request, intake, arrived)
 
 
 async def _from_form(

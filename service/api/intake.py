@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -107,15 +107,11 @@ class Intake:
                 f"application/json or one of {', '.join(MEDIA_TYPES)}"
             )
         body = bounded(request, self.max_bytes, arrived)
-        seconds = min(self.seconds, deadline.left_s())
-        try:
-            async with asyncio.timeout(seconds):
-                if kind == "multipart/form-data":
-                    data = await _from_form(request, body, self.max_bytes)
-                else:
-                    data = b"".join([chunk async for chunk in body])
-        except TimeoutError as error:
-            raise BodyTooSlow(f"the body did not arrive within {seconds:g} s") from error
+        async with in_time(min(self.seconds, deadline.left_s())):
+            if kind == "multipart/form-data":
+                data = await _from_form(request, body, self.max_bytes)
+            else:
+                data = b"".join([chunk async for chunk in body])
         if kind == "application/json":
             data = await self._from_json(data, deadline)
         if not data:
@@ -135,12 +131,9 @@ class Intake:
         TooLarge, MalformedRequest, BodyTooSlow, ClientGone
             As `read_image` does.
         """
-        try:
-            async with asyncio.timeout(self.seconds):
-                body = bounded(request, self.max_bytes, arrived)
-                data = b"".join([chunk async for chunk in body])
-        except TimeoutError as error:
-            raise BodyTooSlow(f"the body did not arrive within {self.seconds:g} s") from error
+        async with in_time(self.seconds):
+            body = bounded(request, self.max_bytes, arrived)
+            data = b"".join([chunk async for chunk in body])
         images = await asyncio.to_thread(
             unzip, data, max_bytes=self.max_bytes, max_files=self.max_files
         )
@@ -160,6 +153,22 @@ class Intake:
 def content_type(request: Request) -> str:
     """Return the media type of a request's body, without parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+@asynccontextmanager
+async def in_time(seconds: float) -> AsyncIterator[None]:
+    """Give a body this long to arrive.
+
+    Raises
+    ------
+    BodyTooSlow
+        If the ``with`` block takes longer.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise BodyTooSlow(f"the body did not arrive within {seconds:g} s") from error
 
 
 async def bounded(
@@ -204,14 +213,26 @@ async def _from_form(request: Request, body: AsyncGenerator[bytes, None], max_by
         return file.read()
 
 
+def from_base64(text: str) -> bytes:
+    """Return an image that travels as text; on a thread, for it may be megabytes.
+
+    Raises
+    ------
+    MalformedRequest
+        If it is not base64.
+    """
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:  # what is not even ASCII is a ValueError, the rest a kind of it
+        raise MalformedRequest("the image is not base64") from error
+
+
 def _parse_json(body: bytes) -> bytes | str:
     """Return the image of a JSON body, or the address of it."""
     try:
         image: dict[str, Any] = orjson.loads(body)[FIELD]
         if "url" in image and isinstance(image["url"], str):
             return str(image["url"])
-        return base64.b64decode(image["base64"], validate=True)
+        return from_base64(image["base64"])
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise MalformedRequest('a JSON body must look like {"image": {"base64": "…"}}') from error
-    except (binascii.Error, ValueError) as error:
-        raise MalformedRequest("image.base64 is not base64") from error

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
 from fastapi import Request
 
-from service.api.intake import bounded
-from service.api.orders import deadline_of, job_of
+from service.api.intake import bounded, in_time
+from service.api.orders import deadline_of, job_of, still_open
 from service.api.presence import while_connected
 from service.api.schemas import SegmentQuery
 from service.errors import MalformedRequest
@@ -18,37 +19,29 @@ from service.gateway import Gateway
 from service.request import Render, Reply
 
 
-async def read_json(request: Request, gateway: Gateway) -> Any:
-    """Read a bounded body as JSON.
+@asynccontextmanager
+async def json_body(request: Request, gateway: Gateway) -> AsyncIterator[Any]:
+    """Read a body as JSON, within the bounds of `POST /segment`; it counts until the block ends.
 
     Raises
     ------
-    TooLarge, MalformedRequest, ClientGone
+    Draining, Overloaded
+        If nothing new is taken.
+    TooLarge, MalformedRequest, BodyTooSlow, ClientGone
         If it is too large, no JSON, or does not arrive.
     """
+    still_open(gateway)
+    settings = gateway.settings
     with gateway.segmenter.gate.body() as arrived:
-        chunks = bounded(request, gateway.settings.max_body_bytes, arrived)
-        body = b"".join([chunk async for chunk in chunks])
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedRequest("the body is not JSON") from error
-
-
-def from_base64(text: object) -> bytes:
-    """Return an image that travels as text.
-
-    Raises
-    ------
-    MalformedRequest
-        If it is not base64.
-    """
-    try:
-        if isinstance(text, str):
-            return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise MalformedRequest("the image is not base64") from error
-    raise MalformedRequest("the body holds no image")
+        async with in_time(settings.receive_s):
+            chunks = bounded(request, settings.max_body_bytes, arrived)
+            body = b"".join([chunk async for chunk in chunks])
+        try:
+            parsed = await asyncio.to_thread(orjson.loads, body)
+        except orjson.JSONDecodeError as error:
+            raise MalformedRequest("the body is not JSON") from error
+        del body  # its text is in `parsed` as well
+        yield parsed
 
 
 async def segment(

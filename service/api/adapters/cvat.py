@@ -12,6 +12,7 @@ its box row by row, then left, top, right, bottom (inclusive).
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,8 +20,9 @@ import orjson
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import Response
 
-from service.api.adapters.calls import from_base64, read_json, segment
+from service.api.adapters.calls import json_body, segment
 from service.api.formats import JSON
+from service.api.intake import from_base64
 from service.api.orders import within_quota
 from service.api.schemas import SegmentQuery
 from service.api.state import GatewayOf
@@ -53,16 +55,22 @@ async def invoke(
     ],
 ) -> Response:
     """Find the objects of an image (base64, member `image`), no less certain than `threshold`."""
-    body = await read_json(request, gateway)
-    if not isinstance(body, dict):
-        raise MalformedRequest("the body must be a JSON object")
-    threshold = body.get("threshold")
+    async with json_body(request, gateway) as body:
+        if not isinstance(body, dict):
+            raise MalformedRequest("the body must be a JSON object")
+        query = _query(name, body.get("threshold"))
+        text = body.pop("image", None)
+        if not isinstance(text, str):
+            raise MalformedRequest("the body holds no image: it needs base64 in its member `image`")
+        data = await asyncio.to_thread(from_base64, text)
+        reply = await segment(request, gateway, data, query, _write)
+    return Response(reply.body, media_type=JSON)
+
+
+def _query(model: str, threshold: object) -> SegmentQuery:
     if threshold is not None and not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
         raise BadParameter("threshold must lie in [0, 1]", parameter="threshold")
-    query = SegmentQuery.model_validate({"model": name, "min_score": threshold})
-    data = from_base64(body.get("image"))
-    reply = await segment(request, gateway, data, query, _write)
-    return Response(reply.body, media_type=JSON)
+    return SegmentQuery.model_validate({"model": model, "min_score": threshold})
 
 
 def _function(model: Model) -> dict[str, Any]:

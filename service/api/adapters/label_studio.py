@@ -23,7 +23,7 @@ import numpy.typing as npt
 import orjson
 from fastapi import APIRouter, Depends, Request
 
-from service.api.adapters.calls import read_json, segment
+from service.api.adapters.calls import json_body, segment
 from service.api.adapters.task_images import TaskImages
 from service.api.orders import within_quota
 from service.api.schemas import SegmentQuery
@@ -73,7 +73,19 @@ async def webhook() -> dict[str, str]:
 
 
 async def _predict(request: Request, gateway: Gateway, images: TaskImages) -> list[dict[str, Any]]:
-    body = await read_json(request, gateway)
+    async with json_body(request, gateway) as body:
+        named, query, config = _asked(body)
+        elsewhere = intake_of(request).fetch
+        results = []
+        for image in named:
+            deadline = Deadline.after(gateway.settings.timeout_ms / 1e3)
+            data = await images.read(image, elsewhere, deadline)
+            results.append(await _one(request, gateway, data, query, config))
+    return results
+
+
+def _asked(body: Any) -> tuple[list[object], SegmentQuery, _Config]:
+    """Return the images of a body's tasks, what is asked of each, and how it is to be named."""
     try:
         config, tasks = _Config(body["label_config"]), list(body["tasks"])
         named = [task["data"][config.image_key] for task in tasks]
@@ -85,13 +97,7 @@ async def _predict(request: Request, gateway: Gateway, images: TaskImages) -> li
             "BrushLabels; its extra parameters may hold the name of a `model`, a `scale`, "
             "a `page` and a `channel`"
         ) from error
-    elsewhere = intake_of(request).fetch
-    results = []
-    for image in named:
-        deadline = Deadline.after(gateway.settings.timeout_ms / 1e3)
-        data = await images.read(image, elsewhere, deadline)
-        results.append(await _one(request, gateway, data, query, config))
-    return results
+    return named, query, config
 
 
 async def _one(

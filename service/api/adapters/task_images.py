@@ -9,12 +9,11 @@ host, a data URI, or a path that Label Studio itself serves, below ``/data/``: u
 
 from __future__ import annotations
 
-import base64
-import binascii
+import asyncio
 from pathlib import Path
 
 from service.api.fetch import Fetcher
-from service.api.intake import Fetch
+from service.api.intake import Fetch, from_base64
 from service.domain import Deadline
 from service.errors import ImageNotFetched, MalformedRequest, SettingsError
 from service.settings import Settings
@@ -70,7 +69,7 @@ class TaskImages:
         if not isinstance(image, str):
             raise MalformedRequest("a task's image must be text")
         if image.startswith("data:"):
-            return _from_data_uri(image)
+            return await asyncio.to_thread(_from_data_uri, image)
         if image.startswith(_ITS_OWN):
             image = f"{self._url}{image}"
         if self._fetch is not None and image.startswith(f"{self._url}{_ITS_OWN}"):
@@ -101,7 +100,4 @@ def _from_data_uri(image: str) -> bytes:
     head, _, body = image.partition(",")
     if not head.endswith(";base64"):
         raise MalformedRequest("a task's image is a data URI of another form than base64")
-    try:
-        return base64.b64decode(body, validate=True)
-    except binascii.Error as error:
-        raise MalformedRequest("a task's image is not base64") from error
+    return from_base64(body)

@@ -94,7 +94,9 @@ def test_cvat_gets_the_masks(http: httpx2.Client) -> None:
     ("body", "status"),
     [
         ({}, 400),
+        ({"image": 3}, 400),
         ({"image": "no base64!"}, 400),
+        ({"image": "kein Bäse64"}, 400),
         ({"image": PICTURE, "threshold": 2}, 422),
         ({"image": base64.b64encode(b"nothing").decode()}, 415),
     ],
@@ -272,6 +274,7 @@ def test_a_channel_of_the_image_is_segmented(http: httpx2.Client) -> None:
         ({"label_config": "<!DOCTYPE a [<!ENTITY b 'c'>]><View/>"}, 400),
         ({"tasks": [{"data": {"other": "x"}}]}, 400),
         ({"tasks": [{"data": {"photo": "data:image/png;base64,%"}}]}, 400),
+        ({"tasks": [{"data": {"photo": "data:image/png;base64,ä"}}]}, 400),
         ({"tasks": [{"data": {"photo": f"data:image/png,{PICTURE}"}}]}, 400),
         ({"tasks": [{"data": {"photo": 1}}]}, 400),
         ({"params": {"model": "nobody"}}, 404),

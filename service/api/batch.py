@@ -18,7 +18,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Receive, Scope, Send
 
 from service.api.formats import JSON, WRITERS, Writer, write_answer
-from service.api.intake import ZIP, Intake, bounded, content_type, in_time
+from service.api.intake import ZIP, Arrived, Intake, bounded, content_type, in_time
 from service.api.orders import (
     TimeoutHeader,
     deadline_of,
@@ -210,9 +210,7 @@ class _Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _read(
-    request: Request, gateway: Gateway, arrived: Callable[[int], None]
-) -> tuple[File, ...]:
+async def _read(request: Request, gateway: Gateway, arrived: Arrived) -> tuple[File, ...]:
     settings = gateway.settings
     kind = content_type(request)
     intake = Intake(settings.max_job_bytes, settings.receive_s, max_files=settings.max_job_images)
@@ -224,9 +222,7 @@ async def _read(
         return await _from_form(request, intake, arrived)
 
 
-async def _from_form(
-    request: Request, intake: Intake, arrived: Callable[[int], None]
-) -> tuple[File, ...]:
+async def _from_form(request: Request, intake: Intake, arrived: Arrived) -> tuple[File, ...]:
     body = bounded(request, intake.max_bytes, arrived)
     parser = MultiPartParser(request.headers, body, max_files=intake.max_files, max_fields=8)
     parser.spool_max_size = intake.max_bytes + 1  # never spills to disk: the body is bounded

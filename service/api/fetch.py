@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import h11
 
+from service.api.intake import Arrived
 from service.domain import Deadline
 from service.errors import DeadlineExceeded, ImageNotFetched, TooLarge
 from service.settings import Settings
@@ -43,7 +44,14 @@ class Fetcher:
         self._private = private
         self._tls = ssl.create_default_context()
 
-    async def __call__(self, url: str, deadline: Deadline, *, authorization: str = "") -> bytes:
+    async def __call__(
+        self,
+        url: str,
+        deadline: Deadline,
+        arrived: Arrived,
+        *,
+        authorization: str = "",
+    ) -> bytes:
         """Return the image at an address.
 
         Parameters
@@ -52,6 +60,8 @@ class Fetcher:
             Where it is.
         deadline : Deadline
             For everything: name, connection, answer.
+        arrived : callable
+            Is told the size of every piece that arrives, and may refuse.
         authorization : str
             Value of the header of that name; empty sends none.
 
@@ -67,7 +77,7 @@ class Fetcher:
         target = self._checked(url)
         try:
             async with asyncio.timeout(deadline.left_s()):
-                return await self._get(target, authorization)
+                return await self._get(target, authorization, arrived)
         except TimeoutError as error:
             raise DeadlineExceeded(
                 f"the image was not fetched within {deadline.allowed_s:g} s", stage="fetch"
@@ -86,7 +96,7 @@ class Fetcher:
             raise ImageNotFetched("this server fetches no images from there")
         return target
 
-    async def _get(self, target: SplitResult, authorization: str) -> bytes:
+    async def _get(self, target: SplitResult, authorization: str, arrived: Arrived) -> bytes:
         scheme, host, port = _origin(target)
         address = await self._resolve(host, port)
         tls = self._tls if scheme == "https" else None
@@ -102,7 +112,7 @@ class Fetcher:
             request = h11.Request(method="GET", target=path, headers=headers)
             writer.write(connection.send(request) or b"")
             writer.write(connection.send(h11.EndOfMessage()) or b"")
-            return await self._read(connection, reader)
+            return await self._read(connection, reader, arrived)
         finally:
             writer.transport.abort()
 
@@ -115,7 +125,12 @@ class Fetcher:
                 raise ImageNotFetched("this server fetches no images from there")
         return addresses[0]
 
-    async def _read(self, connection: h11.Connection, reader: asyncio.StreamReader) -> bytes:
+    async def _read(
+        self,
+        connection: h11.Connection,
+        reader: asyncio.StreamReader,
+        arrived: Arrived,
+    ) -> bytes:
         body = bytearray()
         while True:
             event = connection.next_event()
@@ -131,6 +146,7 @@ class Fetcher:
                             f"the image is larger than {self._max_bytes} bytes",
                             limit=self._max_bytes,
                         )
+                    arrived(len(event.data))
                 case h11.EndOfMessage():
                     return bytes(body)
                 case h11.ConnectionClosed():

@@ -39,7 +39,10 @@ MEDIA_TYPES: Final = (
 )
 """Content types of a raw body; what the bytes really are is decided by looking at them."""
 
-Fetch = Callable[[str, Deadline], Awaitable[bytes]]
+Arrived = Callable[[int], None]
+"""Is told the size of every piece that arrives, and may refuse (`service.workers.Gate.body`)."""
+
+Fetch = Callable[[str, Deadline, Arrived], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,7 @@ class Intake:
     fetch: Fetch | None = None
     max_files: int = 1
 
-    async def read_image(
-        self, request: Request, deadline: Deadline, arrived: Callable[[int], None]
-    ) -> bytes:
+    async def read_image(self, request: Request, deadline: Deadline, arrived: Arrived) -> bytes:
         """Read the image out of a request.
 
         Parameters
@@ -113,14 +114,12 @@ class Intake:
             else:
                 data = b"".join([chunk async for chunk in body])
         if kind == "application/json":
-            data = await self._from_json(data, deadline)
+            data = await self._from_json(data, deadline, arrived)
         if not data:
             raise MalformedRequest("the request holds no image: its body is empty")
         return data
 
-    async def read_zip(
-        self, request: Request, arrived: Callable[[int], None]
-    ) -> tuple[tuple[str, bytes], ...]:
+    async def read_zip(self, request: Request, arrived: Arrived) -> tuple[tuple[str, bytes], ...]:
         """Read the images out of a body that is a zip archive.
 
         While it is unpacked the archive counts, afterwards what came out of it: counted together,
@@ -140,14 +139,14 @@ class Intake:
         arrived(sum(len(image) for _, image in images) - len(data))  # `data` goes with this frame
         return images
 
-    async def _from_json(self, body: bytes, deadline: Deadline) -> bytes:
+    async def _from_json(self, body: bytes, deadline: Deadline, arrived: Arrived) -> bytes:
         # On a thread: megabytes of base64 would keep everyone else waiting.
         image = await asyncio.to_thread(_parse_json, body)
         if isinstance(image, bytes):
             return image
         if self.fetch is None:
             raise ImageNotFetched("this server fetches no images: send the image itself")
-        return await self.fetch(image, deadline)
+        return await self.fetch(image, deadline, arrived)
 
 
 def content_type(request: Request) -> str:
@@ -172,7 +171,7 @@ async def in_time(seconds: float) -> AsyncIterator[None]:
 
 
 async def bounded(
-    request: Request, max_bytes: int, arrived: Callable[[int], None]
+    request: Request, max_bytes: int, arrived: Arrived
 ) -> AsyncGenerator[bytes, None]:
     """Yield a request's body piece by piece, up to `max_bytes`.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, Final
@@ -17,7 +16,7 @@ from fastapi.responses import Response
 from service.api.archive import zip_results
 from service.api.auth import CallerOf
 from service.api.formats import WRITERS, write_answer
-from service.api.intake import ZIP, Intake, content_type
+from service.api.intake import ZIP, Arrived, Intake, content_type
 from service.api.orders import job_of, still_open, within_quota
 from service.api.problems import MEDIA_TYPE, document, problems
 from service.api.schemas import Format, JobOut, SegmentHeaders, SegmentQuery
@@ -122,7 +121,7 @@ async def submit_job(
 
 
 async def _images(
-    request: Request, settings: Settings, arrived: Callable[[int], None]
+    request: Request, settings: Settings, arrived: Arrived
 ) -> tuple[tuple[str, bytes], ...]:
     if content_type(request) == ZIP:
         intake = Intake(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from service.api.formats import JSON, WRITERS, Writer, choose_format, timings_ms, write_answer
-from service.api.intake import FIELD, MEDIA_TYPES
+from service.api.intake import FIELD, MEDIA_TYPES, Arrived
 from service.api.jobs import submit_job
 from service.api.orders import deadline_of, job_of, scale_of, taken_up, wants_job
 from service.api.parameters import described, read_headers, read_query
@@ -132,7 +131,7 @@ async def _source(
     query: SegmentQuery,
     gateway: Gateway,
     deadline: Deadline,
-    arrived: Callable[[int], None],
+    arrived: Arrived,
 ) -> bytes | Seen:
     """Return the image of a request, or what the network saw in it before."""
     if query.embedding is None:

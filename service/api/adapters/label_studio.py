@@ -79,8 +79,9 @@ async def _predict(request: Request, gateway: Gateway, images: TaskImages) -> li
         results = []
         for image in named:
             deadline = Deadline.after(gateway.settings.timeout_ms / 1e3)
-            data = await images.read(image, elsewhere, deadline)
-            results.append(await _one(request, gateway, data, query, config))
+            with gateway.segmenter.gate.body() as arrived:
+                data = await images.read(image, elsewhere, deadline, arrived)
+                results.append(await _one(request, gateway, data, query, config))
     return results
 
 

@@ -13,7 +13,7 @@ import asyncio
 from pathlib import Path
 
 from service.api.fetch import Fetcher
-from service.api.intake import Fetch, from_base64
+from service.api.intake import Arrived, Fetch, from_base64
 from service.domain import Deadline
 from service.errors import ImageNotFetched, MalformedRequest, SettingsError
 from service.settings import Settings
@@ -45,7 +45,9 @@ class TaskImages:
             else None
         )
 
-    async def read(self, image: object, elsewhere: Fetch | None, deadline: Deadline) -> bytes:
+    async def read(
+        self, image: object, elsewhere: Fetch | None, deadline: Deadline, arrived: Arrived
+    ) -> bytes:
         """Return the bytes of an image file.
 
         Parameters
@@ -56,6 +58,8 @@ class TaskImages:
             Fetches from other hosts, where that is allowed.
         deadline : Deadline
             For fetching it.
+        arrived : callable
+            Is told the size of what is fetched, piece by piece, and may refuse.
 
         Raises
         ------
@@ -73,7 +77,7 @@ class TaskImages:
         if image.startswith(_ITS_OWN):
             image = f"{self._url}{image}"
         if self._fetch is not None and image.startswith(f"{self._url}{_ITS_OWN}"):
-            return await self._fetch(image, deadline, authorization=self._authorization)
+            return await self._fetch(image, deadline, arrived, authorization=self._authorization)
         if image.startswith(_ITS_OWN):
             raise ImageNotFetched(
                 "the image lies in Label Studio, and this server does not know where that is: set "
@@ -84,7 +88,7 @@ class TaskImages:
                 "this server fetches no images from there: upload them to Label Studio, put them "
                 "into the tasks as data URIs, or name their host in DISCERN_URL_HOSTS"
             )
-        return await elsewhere(image, deadline)
+        return await elsewhere(image, deadline, arrived)
 
 
 def _authorization(file: Path | None) -> str:

@@ -25,6 +25,7 @@ from service.api.orders import (
     job_of,
     scale_of,
     still_open,
+    whole_header,
     within_quota,
 )
 from service.api.problems import document, problems
@@ -182,7 +183,7 @@ async def segment_batch(
         arrived = stack.enter_context(gateway.segmenter.gate.body())
         files = await _read(request, gateway, arrived)
         batch = _Batch(gateway, query, timeout_s, request.state.request_id, writer)
-        framed = _event if EVENTS in request.headers.get("accept", "") else _line
+        framed = _event if EVENTS in whole_header(request, "accept") else _line
         return _Stream(
             _answers(batch, files, framed),
             media_type=EVENTS if framed is _event else LINES,

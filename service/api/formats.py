@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from service.api.accept import weight_of
 from service.api.schemas import Format
 from service.domain import Prediction, Timings
 from service.errors import BadParameter, NotAcceptable
@@ -49,19 +50,18 @@ def choose_format(wanted: Format | None, accept: str) -> Format:
     wanted : Format or None
         The query parameter; it wins.
     accept : str
-        The ``Accept`` header, empty when absent.
+        The ``Accept`` header, empty when absent; of equal weights, JSON's wins.
 
     Raises
     ------
     NotAcceptable
         If `accept` admits none of our media types, or not that of `wanted`.
     """
-    ranges = [part.partition(";")[0].strip().lower() for part in accept.split(",") if part.strip()]
     candidates = (wanted,) if wanted else (Format.RLE, Format.LABEL_PNG)
-    for candidate in candidates:
-        media_type = WRITERS[candidate].media_type
-        if not ranges or {media_type, "*/*", media_type.partition("/")[0] + "/*"} & set(ranges):
-            return candidate
+    weights = [weight_of(WRITERS[candidate].media_type, accept) for candidate in candidates]
+    best = max(weights)
+    if best > 0:
+        return candidates[weights.index(best)]
     raise NotAcceptable(
         f"Accept: {accept} does not admit "
         + (f"{WRITERS[wanted].media_type} of format {wanted}" if wanted else f"{JSON} or {PNG}")

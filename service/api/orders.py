@@ -49,14 +49,19 @@ async def taken_up(request: Request) -> None:
     model = request.query_params.get("model", gateway.settings.default_model)
     request.state.log["model"] = model if model in gateway.lifecycle.model_names else "unknown"
     still_open(gateway)
-    if not wants_job(request.headers.get("prefer", "")):
+    if not wants_job(request):
         gateway.segmenter.gate.check_room()
     await within_quota(request, caller)
 
 
-def wants_job(prefer: str) -> bool:
-    """Return whether a ``Prefer`` header asks to be answered later (RFC 7240)."""
-    return "respond-async" in prefer.lower()
+def wants_job(request: Request) -> bool:
+    """Return whether a request prefers to be answered later (RFC 7240)."""
+    return "respond-async" in whole_header(request, "prefer").lower()
+
+
+def whole_header(request: Request, name: str) -> str:
+    """Return a header that is a list, from all of its lines (RFC 9110, section 5.3)."""
+    return ", ".join(request.headers.getlist(name))
 
 
 async def within_quota(request: Request, caller: CallerOf) -> None:

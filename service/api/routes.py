@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from service.api.formats import JSON, WRITERS, Writer, choose_format, timings_ms, write_answer
 from service.api.intake import FIELD, MEDIA_TYPES, Arrived
 from service.api.jobs import submit_job
-from service.api.orders import deadline_of, job_of, scale_of, taken_up, wants_job
+from service.api.orders import deadline_of, job_of, scale_of, taken_up, wants_job, whole_header
 from service.api.parameters import described, read_headers, read_query
 from service.api.presence import while_connected
 from service.api.problems import problems
@@ -75,12 +75,12 @@ async def segment(request: Request) -> Response:
     """
     await taken_up(request)
     query, headers, gateway = read_query(request), read_headers(request), gateway_of(request)
-    if wants_job(headers.prefer):
+    if wants_job(request):
         key = headers.idempotency_key
         job = await submit_job(request, query, gateway, client_of(request), key)
         request.state.headers["Preference-Applied"] = "respond-async"
         return JSONResponse(job.model_dump(mode="json"), status_code=202)
-    writer = WRITERS[choose_format(query.format, request.headers.get("accept", ""))]
+    writer = WRITERS[choose_format(query.format, whole_header(request, "accept"))]
     deadline = deadline_of(query, headers.timeout_s, gateway)
     reply = await _segment(request, query, gateway, deadline, writer)
     request.state.log |= _facts(reply.result)

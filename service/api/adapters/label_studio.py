@@ -119,7 +119,7 @@ class _Config:
 
     Raises
     ------
-    ValueError
+    ValueError, KeyError
         If it has no image with brush labels.
     """
 
@@ -135,8 +135,8 @@ class _Config:
             raise ValueError("no BrushLabels")
         self.from_name, self.to_name = brush.attrib["name"], brush.attrib["toName"]
         self.labels = [tag.attrib["value"] for tag in brush.iter("Label")]
-        image = next(tag for tag in root.iter("Image") if tag.attrib.get("name") == self.to_name)
-        self.image_key = image.attrib["value"].removeprefix("$")
+        images = {tag.attrib.get("name"): tag for tag in root.iter("Image")}
+        self.image_key = images[self.to_name].attrib["value"].removeprefix("$")
 
     def label_for(self, category: str) -> str:
         """Return the project's label of that name in any case; else its first."""

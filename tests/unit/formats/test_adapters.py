@@ -271,6 +271,8 @@ def test_a_channel_of_the_image_is_segmented(http: httpx2.Client) -> None:
     [
         ({"label_config": "<View/>"}, 400),
         ({"label_config": "<View"}, 400),
+        ({"label_config": CONFIG.replace("<Image", "<Video")}, 400),
+        ({"label_config": CONFIG.replace('toName="picture"', 'toName="film"')}, 400),
         ({"label_config": "<!DOCTYPE a [<!ENTITY b 'c'>]><View/>"}, 400),
         ({"tasks": [{"data": {"other": "x"}}]}, 400),
         ({"tasks": [{"data": {"photo": "data:image/png;base64,%"}}]}, 400),

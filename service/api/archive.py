@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -39,8 +40,8 @@ def unzip(data: bytes, *, max_bytes: int, max_files: int) -> tuple[tuple[str, by
                 if left < 0:
                     raise TooLarge(f"the images are larger than {max_bytes} bytes", limit=max_bytes)
                 files.append((entry.filename, content))
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError,
-            ValueError) as error:  # fmt: skip
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError,
+            EOFError, OSError, ValueError) as error:  # fmt: skip
         raise MalformedRequest("the archive cannot be read") from error
     if not files:
         raise MalformedRequest("the archive holds no image")

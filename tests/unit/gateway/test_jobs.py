@@ -17,11 +17,24 @@ from tests.unit.gateway.calls import Connect, StartApp, png, until
 PNG = {"content-type": "image/png"}
 ZIP = {"content-type": "application/zip"}
 SLOW_IMAGE = png(corner=250)
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
 def archive(**files: bytes) -> bytes:
+    return packed(files, zipfile.ZIP_DEFLATED)
+
+
+def damaged(compression: int) -> bytes:
+    """Return an archive whose one entry does not unpack."""
+    data = bytearray(packed({"a": bytes(range(256)) * 64}, compression))
+    middle = (30 + data.index(b"PK\x01\x02")) // 2
+    data[middle : middle + 8] = bytes(byte ^ 0xFF for byte in data[middle : middle + 8])
+    return bytes(data)
+
+
+def packed(files: dict[str, bytes], compression: int) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as zipped:
+    with zipfile.ZipFile(buffer, "w", compression) as zipped:
         for name, content in files.items():
             zipped.writestr(name, content)
     return buffer.getvalue()
@@ -87,10 +100,11 @@ async def test_a_failed_image_alone_is_answered_with_its_problem(
     [
         (b"PK no archive", 400),
         (archive(), 400),
+        *((damaged(compression), 400) for compression in COMPRESSIONS),
         (archive(**{f"{n}.png": b"x" for n in range(4)}), 413),
         (archive(bomb=b"0" * 200_000), 413),
     ],
-    ids=["no archive", "empty", "too many", "bomb"],
+    ids=["no archive", "empty", "stored", "deflated", "bzip2", "lzma", "too many", "bomb"],
 )
 async def test_an_archive_beyond_the_limits_is_refused(
     start_app: StartApp, connect: Connect, tmp_path: Path, content: bytes, status: int

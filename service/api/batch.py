@@ -14,11 +14,10 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Receive, Scope, Send
 
 from service.api.formats import JSON, WRITERS, Writer, write_answer
-from service.api.intake import ZIP, Arrived, Intake, bounded, content_type, in_time
+from service.api.intake import ZIP, Arrived, Intake, bounded, content_type, in_time, parse_form
 from service.api.orders import (
     TimeoutHeader,
     deadline_of,
@@ -225,12 +224,7 @@ async def _read(request: Request, gateway: Gateway, arrived: Arrived) -> tuple[F
 
 async def _from_form(request: Request, intake: Intake, arrived: Arrived) -> tuple[File, ...]:
     body = bounded(request, intake.max_bytes, arrived)
-    parser = MultiPartParser(request.headers, body, max_files=intake.max_files, max_fields=8)
-    parser.spool_max_size = intake.max_bytes + 1  # never spills to disk: the body is bounded
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise MalformedRequest(f"the form does not parse: {error.message}") from error
+    form = await parse_form(request, body, max_bytes=intake.max_bytes, max_files=intake.max_files)
     parts = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
     if not parts:
         raise MalformedRequest("the form has no file")

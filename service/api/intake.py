@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
@@ -198,13 +198,32 @@ async def bounded(
         raise ClientGone("the client hung up while sending its request") from error
 
 
-async def _from_form(request: Request, body: AsyncGenerator[bytes, None], max_bytes: int) -> bytes:
-    parser = MultiPartParser(request.headers, body, max_files=1, max_fields=8, max_part_size=2**16)
+async def parse_form(
+    request: Request, body: AsyncGenerator[bytes, None], *, max_bytes: int, max_files: int
+) -> FormData:
+    """Parse a form of at most `max_bytes`, in memory.
+
+    Raises
+    ------
+    MalformedRequest
+        If it is none.
+    """
+    parser = MultiPartParser(
+        request.headers, body, max_files=max_files, max_fields=8, max_part_size=2**16
+    )
     parser.spool_max_size = max_bytes + 1  # never spills to disk: the body is bounded already
     try:
-        form = await parser.parse()
+        return await parser.parse()
     except MultiPartException as error:
         raise MalformedRequest(f"the form does not parse: {error.message}") from error
+    except (LookupError, UnicodeError) as error:  # the names of its parts are text
+        raise MalformedRequest(
+            "the form's charset does not fit; leave it out, or say utf-8"
+        ) from error
+
+
+async def _from_form(request: Request, body: AsyncGenerator[bytes, None], max_bytes: int) -> bytes:
+    form = await parse_form(request, body, max_bytes=max_bytes, max_files=1)
     part = form.get(FIELD)
     if not isinstance(part, UploadFile):
         raise MalformedRequest(f"the form has no file in the field {FIELD!r}")

@@ -93,6 +93,17 @@ async def test_a_body_that_is_not_what_it_says_is_a_problem_of_the_caller(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize("charset", ["undefined", "nonsense", "idna", "utf-16", "base64", "\xe9"])
+@pytest.mark.parametrize("path", ["/segment", "/segment/batch"])
+async def test_a_form_in_a_charset_that_is_none_is_no_fault_of_ours(
+    start_app: StartApp, path: str, charset: str
+) -> None:
+    kind = f"{FORM['content-type']}; charset={charset}"
+    call = Call(await start_app(), path, headers={"content-type": kind})
+    call.send(form(png()))
+    assert await call.answered() < 500
+
+
 @pytest.mark.parametrize("headers", [{}, FORM, JSON], ids=["raw", "form", "json"])
 async def test_a_body_beyond_the_limit_is_refused_before_it_has_all_arrived(
     start_app: StartApp, headers: dict[str, str]

@@ -86,7 +86,7 @@ class Observe:
         try:
             await self._app(scope, receive_and_count, send_and_note)
         except Exception:
-            status = 500  # answered further out, by the handler of unknown errors
+            status = 500  # its answer had begun, and now breaks off
             raise
         finally:
             self._metrics.active_requests.dec()

@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import errors
 from service.api.schemas import ProblemOut
@@ -212,11 +213,11 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def add_problem_handlers(app: FastAPI) -> None:
-    """Make every error that leaves a route a problem document."""
+    """Make every error that leaves a route a problem document; before any middleware is added."""
     app.add_exception_handler(errors.DiscernError, _on_discern_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_unknown_error)
+    app.add_middleware(_UnknownErrors)
 
 
 async def _on_discern_error(request: Request, error: Exception) -> Response:
@@ -249,5 +250,29 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     return _response(request, body, error.headers)
 
 
-async def _on_unknown_error(request: Request, error: Exception) -> Response:
-    return _response(request, document(error, request.state.request_id)[1])
+class _UnknownErrors:
+    """Answer what no handler knows.
+
+    Starlette runs a handler of `Exception` outside of all middleware: its answer would lack the
+    headers that every other has.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except Exception as error:
+            if began or scope["type"] != "http":  # too late for another answer: break off
+                raise
+            request = Request(scope)
+            answer = _response(request, document(error, request.state.request_id)[1])
+            await answer(scope, receive, send)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import AsyncIterator
+
+import pytest
+from fastapi.responses import StreamingResponse
 
 from service import errors
 from service.api.problems import PROBLEMS
+from tests.unit.gateway.calls import Call, Connect, StartApp
 
 ABSTRACT = {
     errors.DiscernError,
@@ -43,3 +48,43 @@ def test_a_fault_of_the_caller_is_a_4xx_and_a_fault_of_ours_is_not() -> None:
 def test_codes_are_distinct() -> None:
     codes = [problem.code for problem in PROBLEMS.values()]
     assert sorted(set(codes)) == sorted(codes)
+
+
+async def _fails() -> None:
+    raise RuntimeError("a secret")
+
+
+async def _fails_midway() -> StreamingResponse:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"a"
+        raise RuntimeError("a secret")
+
+    return StreamingResponse(parts())
+
+
+async def test_an_unknown_error_is_answered_with_every_header_and_logged_once(
+    start_app: StartApp, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = await start_app(cors_origins="https://lab.example")
+    app.add_api_route("/fails", _fails)
+    client = await connect(app)
+    headers = {"Origin": "https://lab.example", "X-Request-ID": "7"}
+    answer = await client.get("/fails", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
+    assert "secret" not in answer.text
+    assert answer.headers["x-request-id"] == answer.json()["request_id"] == "7"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["access-control-allow-origin"] == "https://lab.example"
+    assert caplog.text.count("unexpected error") == 1
+    counted = app.state.gateway.metrics.request_duration.labels("GET", "/fails", "500").collect()
+    assert [s.value for s in counted[0].samples if s.name.endswith("_count")] == [1]
+
+
+async def test_an_answer_that_has_begun_breaks_off(start_app: StartApp) -> None:
+    app = await start_app()
+    app.add_api_route("/fails", _fails_midway, methods=["POST"])
+    call = Call(app, "/fails")
+    with pytest.raises(RuntimeError):
+        await call.task
+    assert [message.get("body") for message in call.sent] == [None, b"a"]

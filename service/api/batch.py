@@ -33,7 +33,6 @@ from service.api.state import GatewayOf
 from service.domain import Deadline, Priority
 from service.errors import (
     BadParameter,
-    DiscernError,
     MalformedRequest,
     Overloaded,
     UnsupportedFormat,
@@ -75,7 +74,7 @@ class _Batch:
         """Return the answer to each image or its problem as JSON, and whether it is an answer."""
         deadline = deadline_of(self.query, self.timeout_s, self.gateway)
         jobs = [self._job(index, deadline) for index, _ in group]
-        sources: Sequence[bytes | Seen | DiscernError] = [data for _, (_, data) in group]
+        sources: Sequence[bytes | Seen | Exception] = [data for _, (_, data) in group]
         if len(group) > 1:
             sources = await self._look(group, jobs)
         return [await self._line(*part) for part in zip(group, sources, jobs, strict=True)]
@@ -92,28 +91,31 @@ class _Batch:
 
     async def _look(
         self, group: Sequence[Numbered], jobs: Sequence[Job]
-    ) -> Sequence[Seen | DiscernError]:
+    ) -> Sequence[Seen | Exception]:
         files = [data for _, (_, data) in group]
         look = partial(look_together, self.gateway.segmenter, files, jobs)
         try:
             return await _patiently(jobs[0].deadline, look)
-        except DiscernError as error:
+        except Exception as error:  # noqa: BLE001 - `_line` tells each of its images
             return [error] * len(group)
 
     async def _line(
-        self, numbered: Numbered, source: bytes | Seen | DiscernError, job: Job
+        self, numbered: Numbered, source: bytes | Seen | Exception, job: Job
     ) -> tuple[bytes, bool]:
         index, (name, _) = numbered
         head = {"index": index, "name": name}
         try:
-            if isinstance(source, DiscernError):
-                raise source
-            segment = partial(self.gateway.segmenter.segment, source, job, self.writer.render)
-            reply = await _patiently(job.deadline, segment)
-        except DiscernError as error:
+            answer = await self._answer(source, job)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the other images are answered
             return orjson.dumps({**head, "problem": document(error, job.request_id)[1]}), False
-        answer = await asyncio.to_thread(write_answer, reply, self.writer)
         return orjson.dumps({**head, "answer": orjson.Fragment(answer)}), True
+
+    async def _answer(self, source: bytes | Seen | Exception, job: Job) -> bytes:
+        if isinstance(source, Exception):
+            raise source
+        segment = partial(self.gateway.segmenter.segment, source, job, self.writer.render)
+        reply = await _patiently(job.deadline, segment)
+        return await asyncio.to_thread(write_answer, reply, self.writer)
 
 
 async def _patiently(deadline: Deadline, call: Callable[[], Awaitable[T]]) -> T:

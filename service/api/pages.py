@@ -5,12 +5,14 @@ Everything is served from this process; no page fetches anything from elsewhere.
 
 from __future__ import annotations
 
+from os import PathLike, stat_result
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter, FastAPI
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
+from starlette.types import Scope
 
 WEB: Final = Path(__file__).parents[1] / "web"
 
@@ -25,19 +27,38 @@ _POLICY: Final = {
 router = APIRouter(include_in_schema=False)
 
 
+class _Files(StaticFiles):
+    """Files under the policy of the pages; also a 304, whose headers replace the kept ones."""
+
+    def file_response(
+        self,
+        full_path: str | PathLike[str],
+        stat_result: stat_result,
+        scope: Scope,
+        status_code: int = 200,
+    ) -> Response:
+        """Answer with a file, or say that the caller has it already."""
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers.update(_POLICY)
+        return response
+
+
+_FILES: Final = _Files(directory=WEB, check_dir=False)  # no I/O while importing
+
+
 @router.get("/")
-async def index() -> FileResponse:
+async def index(request: Request) -> Response:
     """Return the page that segments an image in the browser."""
-    return FileResponse(WEB / "index.html", headers=_POLICY)
+    return await _FILES.get_response("index.html", request.scope)
 
 
 @router.get("/docs")
-async def reference() -> FileResponse:
+async def reference(request: Request) -> Response:
     """Return the page that draws the API from ``/openapi.json``."""
-    return FileResponse(WEB / "docs.html", headers=_POLICY)
+    return await _FILES.get_response("docs.html", request.scope)
 
 
 def add_pages(app: FastAPI) -> None:
     """Serve the pages, and their scripts, styles and examples under ``/web``."""
     app.include_router(router)
-    app.mount("/web", StaticFiles(directory=WEB), name="web")
+    app.mount("/web", _FILES, name="web")

@@ -20,6 +20,19 @@ _UNLESS_SAID: Final = {  # a page of ours says what it needs instead
     "Cache-Control": "no-store",
 }
 
+_ASKED: Final = (
+    *("Authorization", "X-API-Key", "Content-Type"),
+    *("X-Request-Timeout", "Prefer", "Idempotency-Key"),
+    *("X-Request-ID", "traceparent", "tracestate"),
+)
+"""Headers of requests that are read here, and that a browser asks about first."""
+
+_TOLD: Final = (
+    *("Embedding-Id", "Location", "Preference-Applied", "Retry-After", "Server-Timing"),
+    *("RateLimit", "RateLimit-Policy", "WWW-Authenticate", "X-Request-ID"),
+)
+"""Headers of answers that a page may read."""
+
 
 class AnswerHeaders:
     """Add the headers of this module, and those a route left in ``request.state.headers``.
@@ -65,6 +78,6 @@ def allow_origins(app: FastAPI, origins: str) -> None:
         CORSMiddleware,
         allow_origins=[origin.strip() for origin in origins.split(",")],
         allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Timeout", "Prefer"],
-        expose_headers=["Embedding-Id", "Location", "RateLimit", "Retry-After", "X-Request-ID"],
+        allow_headers=_ASKED,
+        expose_headers=_TOLD,
     )

@@ -287,6 +287,38 @@ async def test_no_other_origin_may_read_answers_unless_named(
     assert "access-control-allow-origin" not in other.headers
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("authorization", "x-api-key", "content-type", "x-request-timeout", "prefer"),
+        *("idempotency-key", "x-request-id", "traceparent", "tracestate"),
+    ],
+)
+async def test_a_page_of_a_named_origin_may_send_every_header_that_is_read(
+    start_app: StartApp, connect: Connect, header: str
+) -> None:
+    client = await connect(await start_app(cors_origins="https://lab.example"))
+    ask = {
+        "Origin": "https://lab.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": header,
+    }
+    assert (await client.options("/jobs", headers=ask)).status_code == 200
+
+
+async def test_a_page_of_a_named_origin_may_read_what_the_answer_tells(
+    start_app: StartApp, connect: Connect
+) -> None:
+    client = await connect(await start_app(cors_origins="https://lab.example", quota="9/minute"))
+    headers = {"Origin": "https://lab.example", "Content-Type": "image/png"}
+    answer = await client.post("/segment?keep=true", content=png(), headers=headers)
+    told = {
+        name.strip().lower() for name in answer.headers["access-control-expose-headers"].split(",")
+    }
+    assert {"embedding-id", "ratelimit", "ratelimit-policy", "server-timing"} <= set(answer.headers)
+    assert {"embedding-id", "ratelimit", "ratelimit-policy", "server-timing"} <= told
+
+
 async def _warm(app: FastAPI) -> None:
     call = Call(app, query=SLOW)
     call.send(png())

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from limits import RateLimitItem, parse
+from limits import RateLimitItem, parse_many
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import ConfigurationError, StorageError
@@ -26,12 +26,15 @@ def parse_quota(text: str) -> RateLimitItem:
     Raises
     ------
     SettingsError
-        If it is none.
+        If it is none, or more than one.
     """
     try:
-        return parse(text)
+        item, *more = parse_many(text)
     except ValueError as error:
         raise SettingsError(f"{text!r} is no quota; write it as 100/minute") from error
+    if more:
+        raise SettingsError(f"{text!r} is more than one quota; write one, as 100/minute")
+    return item
 
 
 class Quotas:

@@ -46,7 +46,9 @@ async def test_a_callers_own_quota_goes_before_the_general_one() -> None:
     assert (await quotas.take("a", "5/hour"))["RateLimit-Policy"] == '"requests";q=5;w=3600'
 
 
-@pytest.mark.parametrize("text", ["many", "5", "5/fortnight", "-1/minute x"])
+@pytest.mark.parametrize(
+    "text", ["many", "5", "5/fortnight", "-1/minute x", "9/minute;1/second", "9/minute, 9/day"]
+)
 def test_what_is_no_quota_is_refused_at_start(text: str) -> None:
     with pytest.raises(SettingsError, match="100/minute"):
         parse_quota(text)

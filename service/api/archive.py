@@ -15,6 +15,9 @@ from service.jobs.records import ItemResult
 
 _ENDINGS: Final = {"application/json": ".json", "image/png": ".png", "application/zip": ".zip"}
 _PROBLEM: Final = ".problem.json"
+_ENTRY: Final = b"PK\x01\x02"
+"""What every entry of an archive's directory begins with."""
+_PIECE: Final = 2**20
 
 
 def unzip(data: bytes, *, max_bytes: int, max_files: int) -> tuple[tuple[str, bytes], ...]:
@@ -25,8 +28,10 @@ def unzip(data: bytes, *, max_bytes: int, max_files: int) -> tuple[tuple[str, by
     MalformedRequest
         If it is no archive, holds no file, or one that cannot be read.
     TooLarge
-        If it holds more files or, unpacked, more bytes; found out before that much is unpacked.
+        If it holds more files or, unpacked, more bytes; found out before that much is unpacked. Or
+        if its directory is far longer than that, with folders and hidden files.
     """
+    _check_entries(data, max_files)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = [entry for entry in archive.infolist() if _is_wanted(entry.filename)]
@@ -56,6 +61,21 @@ def zip_results(results: Iterable[ItemResult]) -> bytes:
             ending = _ENDINGS.get(result.media_type, _PROBLEM)
             archive.writestr(result.name + ending, result.body)
     return buffer.getvalue()
+
+
+def _check_entries(data: bytes, max_files: int) -> None:
+    """Refuse very many entries before `zipfile` makes an object of each, ten times as large.
+
+    What an archive says of their number is hearsay, so the beginnings of entries are counted
+    wherever they stand: never too few. The bound leaves room for folders, for the hidden files that
+    some systems add to each, and for what images hold by chance.
+    """
+    limit = 8 * max_files + 1000
+    # In pieces that overlap by less than a beginning: no other thread runs while one is searched.
+    pieces = range(0, len(data), _PIECE)
+    found = sum(data.count(_ENTRY, at, at + _PIECE + len(_ENTRY) - 1) for at in pieces)
+    if found > limit:
+        raise TooLarge(f"the archive holds more than {limit} entries", limit=limit)
 
 
 def _is_wanted(name: str) -> bool:

@@ -1,0 +1,46 @@
+"""Archives: how much of one is looked at before it is refused."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+import zipfile
+
+import pytest
+
+from service.api.archive import unzip
+from service.errors import TooLarge
+
+
+def archive(names: list[str], content: bytes = b"") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as zipped:
+        for name in names:
+            zipped.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_very_many_entries_are_refused_before_an_object_is_made_of_each() -> None:
+    data = archive([f".{number}" for number in range(5000)])
+    tracemalloc.start()
+    with pytest.raises(TooLarge, match="1016 entries"):
+        unzip(data, max_bytes=2**20, max_files=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < len(data) / 4
+
+
+def test_folders_and_hidden_files_do_not_count_as_images() -> None:
+    hidden = [f"__MACOSX/{number}" for number in range(500)]
+    data = archive(["a/", "a/1.png", *hidden, "a/2.png"], b"x")
+    files = unzip(data, max_bytes=2**20, max_files=2)
+    assert [name for name, _ in files] == ["a/1.png", "a/2.png"]
+
+
+def test_entries_are_counted_across_pieces() -> None:
+    beginnings = b"PK\x01\x02" * (2**20 // 4)  # one lies across every 2^20 bytes
+    for shift in range(4):
+        data = archive(["a.png"], bytes(shift) + beginnings)
+        assert unzip(data, max_bytes=2**22, max_files=len(beginnings) // 32)
+        with pytest.raises(TooLarge, match="entries"):
+            unzip(data, max_bytes=2**22, max_files=(len(beginnings) // 4 - 1000) // 8)

@@ -15,6 +15,7 @@ from service.api.auth import Guard
 from service.api.fetch import fetcher_of
 from service.api.intake import Intake
 from service.api.middleware import Observe
+from service.api.openapi import DescribedApp
 from service.api.pages import add_pages
 from service.api.problems import add_problem_handlers
 from service.api.quotas import Quotas
@@ -53,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
             if spans:
                 await asyncio.to_thread(spans.close)
 
-    app = FastAPI(
+    app = DescribedApp(
         title="Discern",
         summary="Instance segmentation: every pixel becomes a vector, clusters become objects.",
         version=version("discern"),
@@ -63,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # drawn by a page of ours: FastAPI's own fetches its scripts from elsewhere
         redoc_url=None,
     )
+    app.keys_needed = settings.api_keys_file is not None
     app.state.gateway = gateway
     app.state.jobs = work
     app.state.guard = guard

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.api.formats import JSON, WRITERS, Writer, write_answer
 from service.api.intake import ZIP, Arrived, Intake, bounded, content_type, in_time, parse_form
+from service.api.openapi import ARCHIVE, FILES, takes
 from service.api.orders import (
     TimeoutHeader,
     deadline_of,
@@ -141,26 +142,8 @@ async def _patiently(deadline: Deadline, call: Callable[[], Awaitable[T]]) -> T:
         },
         **problems(400, 401, 404, 406, 408, 413, 415, 422, 429, 503),
     },
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "properties": {
-                            "image": {
-                                "type": "array",
-                                "items": {"type": "string", "format": "binary"},
-                            }
-                        },
-                    }
-                },
-                ZIP: {"schema": {"type": "string", "format": "binary"}},
-            },
-        }
-    },
-)  # fmt: skip
+    openapi_extra=takes({**FILES, **ARCHIVE}),
+)
 async def segment_batch(
     request: Request,
     query: Annotated[SegmentQuery, Query()],

@@ -17,6 +17,7 @@ from service.api.archive import zip_results
 from service.api.auth import CallerOf
 from service.api.formats import WRITERS, write_answer
 from service.api.intake import ZIP, Arrived, Intake, content_type
+from service.api.openapi import ARCHIVE, ONE_IMAGE, takes
 from service.api.orders import job_of, still_open, within_quota
 from service.api.problems import MEDIA_TYPE, document, problems
 from service.api.schemas import Format, JobOut, SegmentHeaders, SegmentQuery
@@ -51,6 +52,7 @@ IdempotencyKey = Annotated[
     status_code=202,
     dependencies=[Depends(within_quota)],
     responses=problems(400, 404, 408, 413, 415, 429, 503),
+    openapi_extra=takes({**ONE_IMAGE, **ARCHIVE}),
 )
 async def submit(
     request: Request,

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from service.api.formats import JSON, WRITERS, Writer, choose_format, timings_ms, write_answer
-from service.api.intake import FIELD, MEDIA_TYPES, Arrived
+from service.api.intake import Arrived
 from service.api.jobs import submit_job
+from service.api.openapi import ONE_IMAGE, takes
 from service.api.orders import deadline_of, job_of, scale_of, taken_up, wants_job, whole_header
 from service.api.parameters import described, read_headers, read_query
 from service.api.presence import while_connected
@@ -23,23 +24,6 @@ from service.request import Reply, Result, Seen
 
 router = APIRouter(tags=["segment"])
 
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
-_FORM = {
-    "schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _BINARY["schema"]}}
-}
-_JSON_BODY = {
-    "schema": {
-        "type": "object",
-        "required": [FIELD],
-        "properties": {
-            FIELD: {
-                "type": "object",
-                "required": ["base64"],
-                "properties": {"base64": {"type": "string", "contentEncoding": "base64"}},
-            }
-        },
-    }
-}
 _STATUSES = (400, 401, 404, 406, 408, 413, 415, 422, 429, 502, 503, 504)
 _BINARY_ANSWERS = sorted({writer.media_type for writer in WRITERS.values()} - {JSON})
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -55,14 +39,7 @@ EMBEDDING_ID = "Embedding-Id"
     responses={**_ANSWERS, **problems(*_STATUSES)},
     openapi_extra={
         "parameters": described(),
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": _FORM,
-                "application/json": _JSON_BODY,
-                **dict.fromkeys(MEDIA_TYPES, _BINARY),
-            },
-        },
+        **takes(ONE_IMAGE),
     },
 )
 async def segment(request: Request) -> Response:

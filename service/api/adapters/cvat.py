@@ -13,7 +13,7 @@ its box row by row, then left, top, right, bottom (inclusive).
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import numpy as np
 import orjson
@@ -23,7 +23,9 @@ from fastapi.responses import Response
 from service.api.adapters.calls import json_body, segment
 from service.api.formats import JSON
 from service.api.intake import from_base64
+from service.api.openapi import BASE64, object_body, takes
 from service.api.orders import within_quota
+from service.api.problems import problems
 from service.api.schemas import SegmentQuery
 from service.api.state import GatewayOf
 from service.backends.base import Model
@@ -31,7 +33,11 @@ from service.errors import BadParameter, MalformedRequest
 from service.masks.polygon import polygons_of_labels
 from service.request import Result
 
-router = APIRouter(tags=["cvat"], dependencies=[Depends(within_quota)])
+router = APIRouter(
+    tags=["cvat"], dependencies=[Depends(within_quota)], responses=problems(401, 429)
+)
+_THRESHOLD: Final = {"type": "number", "minimum": 0, "maximum": 1}
+_CALL: Final = object_body({"image": BASE64}, {"threshold": _THRESHOLD})
 
 
 @router.get("/api/functions")
@@ -46,7 +52,7 @@ async def get_function(name: str, gateway: GatewayOf) -> dict[str, Any]:
     return _function(await gateway.segmenter.backend.model(name))
 
 
-@router.post("/api/function_invocations")
+@router.post("/api/function_invocations", openapi_extra=takes(_CALL))
 async def invoke(
     request: Request,
     gateway: GatewayOf,

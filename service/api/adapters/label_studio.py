@@ -25,7 +25,9 @@ from fastapi import APIRouter, Depends, Request
 
 from service.api.adapters.calls import json_body, segment
 from service.api.adapters.task_images import TaskImages
+from service.api.openapi import json_schema, object_body, takes
 from service.api.orders import within_quota
+from service.api.problems import problems
 from service.api.schemas import SegmentQuery
 from service.api.state import GatewayOf, intake_of
 from service.domain import Deadline
@@ -36,12 +38,26 @@ from service.settings import Settings
 
 RUN_BITS: Final = (3, 4, 8, 16)
 _ASKED: Final = ("model", "scale", "page", "channel")
+_TASKS: Final = object_body(
+    {
+        "tasks": {
+            "type": "array",
+            "items": json_schema({"data": {"type": "object"}}),
+            "description": "The image is the member of `data` that `label_config` names.",
+        },
+        "label_config": {"type": "string", "description": "XML with an Image and BrushLabels."},
+    },
+    {"params": json_schema({}, {name: {} for name in _ASKED})},
+)
 
 
 def router_for(settings: Settings) -> APIRouter:
     """Return the routes that Label Studio asks for."""
     router = APIRouter(
-        prefix="/label-studio", tags=["label studio"], dependencies=[Depends(within_quota)]
+        prefix="/label-studio",
+        tags=["label studio"],
+        dependencies=[Depends(within_quota)],
+        responses=problems(401, 429),
     )
     images = TaskImages(settings)
 
@@ -52,7 +68,7 @@ def router_for(settings: Settings) -> APIRouter:
     router.add_api_route("/health", health)
     router.add_api_route("/setup", setup, methods=["POST"])
     router.add_api_route("/webhook", webhook, methods=["POST"])
-    router.add_api_route("/predict", predict, methods=["POST"])
+    router.add_api_route("/predict", predict, methods=["POST"], openapi_extra=takes(_TASKS))
     return router
 
 

@@ -1,0 +1,52 @@
+"""What the description of the API says, which generated clients depend on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.api.auth import make_key
+from service.app import create_app
+from service.settings import Settings
+
+
+def operation(path: str, method: str = "post", **settings: Any) -> dict[str, Any]:
+    app = create_app(Settings(adapters="cvat,label_studio", **settings))
+    found: dict[str, Any] = app.openapi()["paths"][path][method]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "kinds"),
+    [
+        ("/segment", {"multipart/form-data", "application/json", "image/png"}),
+        ("/segment/batch", {"multipart/form-data", "application/zip"}),
+        ("/jobs", {"multipart/form-data", "application/json", "image/png", "application/zip"}),
+        ("/api/function_invocations", {"application/json"}),
+        ("/label-studio/predict", {"application/json"}),
+    ],
+)
+def test_every_route_that_takes_a_body_describes_it(path: str, kinds: set[str]) -> None:
+    assert kinds <= set(operation(path)["requestBody"]["content"])
+
+
+def test_an_image_in_json_is_text_or_an_address() -> None:
+    content = operation("/segment")["requestBody"]["content"]["application/json"]
+    forms = content["schema"]["properties"]["image"]["oneOf"]
+    assert [form["required"] for form in forms] == [["base64"], ["url"]]
+
+
+def test_keys_are_described_and_asked_for_where_they_are_needed(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(make_key("someone")[1])
+    both: list[dict[str, list[str]]] = [{"bearer": []}, {"key": []}]
+    for path in ("/segment", "/jobs", "/api/function_invocations"):
+        assert operation(path, api_keys_file=keys)["security"] == both
+        assert operation(path)["security"] == [*both, {}]
+    assert "security" not in operation("/livez", "get", api_keys_file=keys)
+    assert set(create_app(Settings()).openapi()["components"]["securitySchemes"]) == {
+        "bearer",
+        "key",
+    }

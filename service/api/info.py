@@ -73,6 +73,8 @@ async def get_limits(gateway: GatewayOf) -> LimitsOut:
     )
 
 
+@router.head("/livez", include_in_schema=False)
+@router.head("/v2/health/live", include_in_schema=False)
 @router.get("/livez", tags=["health"])
 @router.get("/v2/health/live", tags=["health"])
 async def live() -> JSONResponse:
@@ -80,6 +82,8 @@ async def live() -> JSONResponse:
     return JSONResponse({"live": True})
 
 
+@router.head("/readyz", include_in_schema=False)
+@router.head("/v2/health/ready", include_in_schema=False)
 @router.get("/readyz", tags=["health"])
 @router.get("/v2/health/ready", tags=["health"])
 async def ready(gateway: GatewayOf) -> JSONResponse:

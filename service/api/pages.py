@@ -46,12 +46,14 @@ class _Files(StaticFiles):
 _FILES: Final = _Files(directory=WEB, check_dir=False)  # no I/O while importing
 
 
+@router.head("/")
 @router.get("/")
 async def index(request: Request) -> Response:
     """Return the page that segments an image in the browser."""
     return await _FILES.get_response("index.html", request.scope)
 
 
+@router.head("/docs")
 @router.get("/docs")
 async def reference(request: Request) -> Response:
     """Return the page that draws the API from ``/openapi.json``."""

@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import errors
@@ -247,7 +248,22 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         raise TypeError from error
     problem = _BY_STATUS.get(error.status_code, PROBLEMS[errors.MalformedRequest])
     body = _document(problem, str(error.detail), request.state.request_id)
-    return _response(request, body, error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and (allowed := _allowed(request)):
+        headers["Allow"] = ", ".join(allowed)
+    return _response(request, body, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return the methods of every route at a path; Starlette names those of the first alone."""
+    routes = [route for route in request.app.routes if not isinstance(route, Mount)]
+    return [
+        method
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes
+        )
+    ]
 
 
 class _UnknownErrors:

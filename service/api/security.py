@@ -77,7 +77,7 @@ def allow_origins(app: FastAPI, origins: str) -> None:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=[origin.strip() for origin in origins.split(",")],
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["GET", "HEAD", "POST", "DELETE"],
         allow_headers=_ASKED,
         expose_headers=_TOLD,
     )

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from discern.rle import decode
+from discern.rle import decode, draw_labels
 
 
 class Settings(TypedDict, total=False):
@@ -112,12 +112,9 @@ class Found:
     @cached_property
     def labels(self) -> npt.NDArray[np.int32]:
         """The label image, (H, W) int32: 0 background, else `Instance.id`."""
-        labels = np.zeros((self.height, self.width), np.int32)
-        for instance in self.instances:
-            x, y, width, height = instance.bbox
-            part = np.s_[y : y + height, x : x + width]
-            labels[part][instance.mask[part]] = instance.id
-        return labels
+        return draw_labels(
+            (self.height, self.width), ((instance.id, instance.rle) for instance in self.instances)
+        )
 
     @classmethod
     def from_answer(cls, answer: Mapping[str, Any], embedding: str | None = None) -> Found:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,13 +35,63 @@ def decode(size: Sequence[int], counts: str | Sequence[int]) -> npt.NDArray[np.b
            [ True, False]])
     """
     height, width = size
+    runs = _runs(size, counts)
+    values = np.arange(runs.size) % 2 == 1
+    return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
+
+
+def draw_labels(
+    size: Sequence[int], masks: Iterable[tuple[int, Mapping[str, Any]]]
+) -> npt.NDArray[np.int32]:
+    """Draw masks into one label image; where two overlap, the later one is seen.
+
+    Parameters
+    ----------
+    size : (height, width)
+        Of the image.
+    masks : iterable of (int, mapping)
+        Each label with its mask: ``size`` and ``counts``, as for `decode`.
+
+    Returns
+    -------
+    (height, width) int32
+        0 where there is no mask.
+
+    Raises
+    ------
+    ValueError
+        If a mask is malformed, or of another size than the image.
+
+    Notes
+    -----
+    Only the runs are written: hundreds of masks of a large image cost hardly more than one.
+
+    Examples
+    --------
+    >>> draw_labels((2, 2), [(7, {"size": [2, 2], "counts": "112"})])
+    array([[0, 0],
+           [7, 0]], dtype=int32)
+    """
+    height, width = size
+    flat = np.zeros(height * width, np.int32)  # column by column, as the runs go
+    for label, mask in masks:
+        if tuple(mask["size"]) != (height, width):
+            raise ValueError(f"a mask has the size {mask['size']}, its image {[height, width]}")
+        ends = np.cumsum(_runs(size, mask["counts"])).tolist()
+        for start, end in zip(ends[::2], ends[1::2], strict=False):  # the last run may be of zeros
+            flat[start:end] = label
+    return np.ascontiguousarray(flat.reshape(width, height).T)
+
+
+def _runs(size: Sequence[int], counts: str | Sequence[int]) -> npt.NDArray[np.int64]:
+    """Return the runs of a mask; they must add up to its size."""
+    height, width = size
     runs = parse(counts) if isinstance(counts, str) else np.array(counts, np.int64)
     if runs.size and int(runs.min()) < 0:
         raise ValueError("the runs hold a negative one")
     if int(runs.sum()) != height * width:
         raise ValueError(f"the runs add up to {int(runs.sum())} pixels, not {height} x {width}")
-    values = np.arange(runs.size) % 2 == 1
-    return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
+    return runs
 
 
 def parse(text: str) -> npt.NDArray[np.int64]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -14,17 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import numpy as np
 import orjson
 
+from discern.rle import draw_labels
 from service.domain import ImageLimits, Plane
 from service.errors import DiscernError
 from service.imaging.decode import decode_image
 from service.masks.overlay import overlay_png
-from service.masks.rle import decode
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 """What counts as an image in a folder; a file that is named is taken as it is."""
+
+UNLIMITED: Final = ImageLimits(
+    max_bytes=sys.maxsize, max_pixels=sys.maxsize, max_side_px=sys.maxsize
+)
+"""For an image that has been segmented: it was within the limits of whoever did that."""
 
 Answer = Callable[[bytes], bytes]
 """From an image file's bytes to the answer of ``POST /segment``, here or on a server."""
@@ -221,11 +226,9 @@ def draw(data: bytes, answer: bytes) -> bytes:
     said: dict[str, Any] = orjson.loads(answer)
     # An older server says neither.
     plane = Plane(said["image"].get("page", 0), said["image"].get("channel"))
-    pixels = decode_image(data, ImageLimits(max_bytes=max(1, len(data))), plane).pixels
-    labels = np.zeros(pixels.shape[:2], np.int32)
-    for instance in said["instances"]:
-        labels[decode(instance["segmentation"])] = instance["id"]
-    return overlay_png(pixels, labels)
+    pixels = decode_image(data, UNLIMITED, plane).pixels
+    masks = ((instance["id"], instance["segmentation"]) for instance in said["instances"])
+    return overlay_png(pixels, draw_labels(pixels.shape[:2], masks))
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
+from PIL import Image
 
 from service.errors import BrokenImage
-from service.files import Folder, Lines, Outcome, Sink, Task, find_images, segment_files
+from service.files import Folder, Lines, Outcome, Sink, Task, draw, find_images, segment_files
 from tests.scenes import draw_scene, png_of
 
 PICTURE = png_of(draw_scene(1)[0])
@@ -71,6 +74,15 @@ def test_a_file_that_fails_is_reported_and_leaves_nothing(pictures: Path, tmp_pa
 def test_pictures_lie_beside_the_answers(pictures: Path, tmp_path: Path) -> None:
     _run(find_images([str(pictures / "a.png")]), Folder(tmp_path / "out", pictures=True))
     assert (tmp_path / "out/a.overlay.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_was_segmented_is_drawn_whatever_its_size() -> None:
+    long = png_of(np.zeros((1, 40_000, 3), np.uint8))  # with DISCERN_MAX_IMAGE_SIDE_PX raised
+    answer = (
+        b'{"image":{},"instances":[{"id":1,"segmentation":{"size":[1,40000],"counts":[0,40000]}}]}'
+    )
+    with Image.open(io.BytesIO(draw(long, answer))) as picture:
+        assert picture.size == (40_000, 1)
 
 
 def test_an_interrupted_folder_is_taken_up_without_loss_or_repetition(

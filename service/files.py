@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import glob
 import itertools
+import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -25,6 +26,9 @@ from service.masks.overlay import overlay_png
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 """What counts as an image in a folder; a file that is named is taken as it is."""
+
+PICTURE: Final = ".overlay.png"
+"""How the names of pictures end."""
 
 UNLIMITED: Final = ImageLimits(
     max_bytes=sys.maxsize, max_pixels=sys.maxsize, max_side_px=sys.maxsize
@@ -85,7 +89,7 @@ class Folder:
     def put(self, task: Task, data: bytes, answer: bytes) -> None:
         """Write the picture, then the answer."""
         if self._pictures:
-            _write(self._folder / f"{task.name}.overlay.png", draw(data, answer))
+            _write(self._folder / f"{task.name}{PICTURE}", draw(data, answer))
         _write(self._folder / f"{task.name}.json", answer)
 
 
@@ -148,22 +152,40 @@ def find_images(sources: Iterable[str]) -> list[Task]:
     FileNotFoundError
         If one of them names nothing.
     """
-    found: dict[Path, str] = {}
+    found: dict[str, Task] = {}
     for source in sources:
         for path, name in _expand(source):
-            found.setdefault(path, name)
-    twice = {name for name, count in Counter(found.values()).items() if count > 1}
-    # cells.png and cells.jpg would write to the same place: then the suffix stays in the name.
-    return [
-        Task(path, name + path.suffix if name in twice else name) for path, name in found.items()
-    ]
+            found.setdefault(os.path.abspath(path), Task(path, name))  # noqa: PTH100 - without ".."
+    return _told_apart(found)
+
+
+def _told_apart(found: Mapping[str, Task]) -> list[Task]:
+    """Give longer names to those that would write to the same place.
+
+    cells.png beside cells.jpg keeps its suffix; cells.png of two folders keeps its folders, too,
+    up to the one that holds all of `found`.
+    """
+    names = {full: task.name for full, task in found.items()}
+    for full in _twice(names):
+        names[full] += found[full].path.suffix
+    while twice := _twice(names):  # again if a longer name was that of another file
+        root = os.path.commonpath([os.path.dirname(full) for full in found])  # noqa: PTH120 - text
+        names |= {full: os.path.relpath(full, root) for full in twice}
+    return [replace(task, name=names[full]) for full, task in found.items()]
+
+
+def _twice(names: Mapping[str, str]) -> list[str]:
+    """Return the keys of every name that occurs more than once."""
+    count = Counter(names.values())
+    return [key for key, name in names.items() if count[name] > 1]
 
 
 def _expand(source: str) -> Iterator[tuple[Path, str]]:
     path = Path(source)
     if path.is_dir():
         for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in SUFFIXES and file.is_file():
+            drawn = file.name.endswith(PICTURE)  # by an earlier run
+            if file.suffix.lower() in SUFFIXES and not drawn and file.is_file():
                 yield file, str(file.relative_to(path).with_suffix(""))
         return
     matches = [source] if path.exists() else sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - patterns may be absolute

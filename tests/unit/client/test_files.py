@@ -38,6 +38,44 @@ def test_patterns_and_names_find_each_file_once(pictures: Path) -> None:
     assert [task.path.name for task in tasks] == ["a.png", "b.png"]
 
 
+def test_a_file_is_found_once_however_it_is_spelt(pictures: Path) -> None:
+    tasks = find_images([str(pictures / "a.png"), str(pictures / "below/../a.png")])
+    assert [task.name for task in tasks] == ["a"]
+
+
+def test_images_of_one_name_in_two_folders_keep_their_folders(pictures: Path) -> None:
+    for name in ("left/cells.png", "right/cells.png", "right/other.png"):
+        (pictures / name).parent.mkdir(exist_ok=True)
+        (pictures / name).write_bytes(PICTURE)
+    tasks = find_images([str(pictures / "left"), str(pictures / "right")])
+    assert [task.name for task in tasks] == ["left/cells.png", "right/cells.png", "other"]
+    tasks = find_images([str(pictures / "below/../left/cells.png"), str(pictures / "right")])
+    assert [task.name for task in tasks] == ["left/cells.png", "right/cells.png", "other"]
+
+
+def test_a_suffix_that_makes_the_name_of_another_file_is_not_enough(pictures: Path) -> None:
+    (pictures / "b.png.jpg").write_bytes(PICTURE)
+    tasks = find_images([str(pictures / "b*")])
+    assert [task.name for task in tasks] == ["b.jpg", "b.png", "b.png.jpg"]
+
+
+def test_folders_that_make_the_name_of_another_file_are_not_enough(pictures: Path) -> None:
+    for name in ("left/cells.png", "right/cells.png", "left/cells.png.jpg"):
+        (pictures / name).parent.mkdir(exist_ok=True)
+        (pictures / name).write_bytes(PICTURE)
+    named = [str(pictures / folder / "cells.png") for folder in ("left", "right")]
+    names = [task.name for task in find_images([*named, str(pictures)])]
+    assert len(set(names)) == len(names)
+
+
+def test_pictures_of_an_earlier_run_are_no_images(pictures: Path) -> None:
+    before = find_images([str(pictures)])
+    _run(before, Folder(pictures, pictures=True))
+    assert find_images([str(pictures)]) == before
+    named = pictures / "a.overlay.png"
+    assert [task.path for task in find_images([str(named)])] == [named]
+
+
 def test_a_name_for_nothing_is_an_error(pictures: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         find_images([str(pictures / "nowhere*.png")])

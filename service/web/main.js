@@ -32,7 +32,7 @@ let wanted = false; // settings moved on while a call was under way
 
 async function open(file) {
   running?.abort();
-  for (const picture of Object.values(state.image?.pictures ?? {})) picture.close();
+  for (const picture of Object.values(state.image?.pictures ?? {})) picture?.close();
   state.image = { file, embedding: null, pictures: {} };
   state.answer = null;
   scene.chosen = 0;
@@ -105,7 +105,12 @@ async function show(roundTripMs) {
   if (!answer.instances.some(({ id }) => id === scene.chosen)) scene.chosen = 0;
   const plane = `${answer.image.page} ${answer.image.channel}`;
   if (image.plane !== plane) {
-    image.pictures.input = await inputOf(image); // until then the one before it can be drawn
+    const input = await inputOf(image); // until then the one before it can be drawn
+    if (state.answer !== answer) {
+      input.close();
+      return; // the answer that came meanwhile is shown with its own
+    }
+    image.pictures.input = input;
     image.plane = plane;
   }
   draw();
@@ -390,8 +395,13 @@ function wire() {
     else if (state.image) open(state.image.file);
   };
   $("copy").onclick = async () => {
-    await navigator.clipboard.writeText($("lines").textContent);
-    $("copy").textContent = "copied";
+    try {
+      await navigator.clipboard.writeText($("lines").textContent);
+      $("copy").textContent = "copied";
+    } catch { // there is no clipboard on plain http, or it is not allowed
+      getSelection().selectAllChildren($("lines"));
+      $("copy").textContent = "selected";
+    }
     setTimeout(() => ($("copy").textContent = "copy"), 1500);
   };
   for (const name of ["curl", "python"]) $(`tab-${name}`).onclick = () => chooseLanguage(name);
@@ -456,6 +466,18 @@ function drawLimits(limits) {
   );
 }
 
+async function openExample(file, model) {
+  try {
+    if (state.models.some(({ name }) => name === model)) {
+      $("model").value = model;
+      chooseModel();
+    }
+    await open(await server.example(file));
+  } catch (error) {
+    complain(error);
+  }
+}
+
 async function start() {
   forget();
   try {
@@ -475,13 +497,7 @@ async function start() {
     $("examples").replaceChildren(...shipped.map(({ file, title, model }) =>
       element("li", {}, element("button", {
         type: "button",
-        onclick: async () => {
-          if (state.models.some(({ name }) => name === model)) {
-            $("model").value = model;
-            chooseModel();
-          }
-          open(await server.example(file));
-        },
+        onclick: () => openExample(file, model),
       }, element("img", { src: `web/examples/${file}`, alt: "" }), title))));
   } catch (error) {
     complain(error);

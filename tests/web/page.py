@@ -42,6 +42,22 @@ class Page:
     def text(self, name: str) -> str:
         return self.find(name).text
 
+    def hold(self, pattern: str) -> None:
+        """Keep back, until `release`, every request whose address matches a regular expression."""
+        self.script(
+            "const send = fetch; window.held = [];"
+            "window.fetch = (...call) => new RegExp(arguments[0]).test(call[0])"
+            " ? new Promise((go) => held.push(() => go(send(...call)))) : send(...call)", pattern,
+        )  # fmt: skip
+
+    def held(self) -> int:
+        found: int = self.script("return held.length")
+        return found
+
+    def release(self) -> None:
+        """Let the oldest request go that is held."""
+        self.script("held.shift()()")
+
     def choose_file(self, file: Path) -> Page:
         self.find("file").send_keys(str(file))
         return self

@@ -249,6 +249,61 @@ def test_after_an_error_the_next_image_works(page: Page, tmp_path: Path, scene_f
     assert not page.find("problem").is_displayed()
 
 
+def test_after_an_error_and_another_model_the_next_image_works(
+    page: Page, tmp_path: Path, scene_file: Path
+) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("not an image")
+    page.choose_file(file)
+    page.until(lambda: page.find("problem").is_displayed())
+    first = page.text("problem-id")
+    page.find("model").send_keys("twin")
+    page.until(lambda: page.text("problem-id") not in {"", first})
+    page.choose_file(scene_file).shows(DISCS)
+
+
+@pytest.mark.parametrize("plane", [0, 1])
+def test_a_picture_that_comes_late_is_drawn_under_its_own_instances(
+    page: Page, tmp_path: Path, plane: int
+) -> None:
+    pages = [draw_scene(seed, height=64, width=96) for seed in (1, 2)]
+    file = tmp_path / "stack.tif"
+    file.write_bytes(stack_of(*(image for image, _ in pages)))
+    image, _ = pages[plane]
+    y, x = (int(value) for value in np.argwhere((image != pages[1 - plane][0]).all(-1))[0])
+    if plane == 0:
+        page.hold("input_png|scale=2&keep")
+        page.choose_file(file)
+    else:
+        page.choose_file(file).shows(int(pages[0][1].max()))
+        page.hold("input_png|scale=2&keep")
+        page.find("page").send_keys(Keys.BACKSPACE, Keys.DELETE, "1", Keys.TAB)
+    page.until(lambda: page.held() == 1)
+    page.slide("scale", 2)  # asks the network again while the picture is under way
+    page.until(lambda: page.held() == 2)
+    page.release()
+    page.until(lambda: page.pixel("base", x, y)[:3] == image[y, x].tolist())
+    page.release()
+    page.until(lambda: not page.find("busy").is_displayed())
+    assert page.pixel("base", x, y)[:3] == image[y, x].tolist()
+    assert not page.find("problem").is_displayed()
+
+
+def test_an_example_that_does_not_come_is_a_problem_that_is_shown(page: Page) -> None:
+    page.script("window.fetch = async () => new Response('gone', { status: 502 })")
+    page.find("examples").find_elements(By.TAG_NAME, "button")[0].click()
+    page.until(lambda: page.find("problem").is_displayed())
+    assert page.text("problem-detail") == "gone"
+
+
+def test_without_a_clipboard_the_lines_are_selected(page: Page, scene_file: Path) -> None:
+    page.choose_file(scene_file).shows(DISCS)
+    page.script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.find("copy").click()
+    page.until(lambda: page.text("copy") == "selected")
+    assert page.script("return String(getSelection())") == page.text("lines")
+
+
 def test_another_model_answers_when_it_is_chosen(page: Page, scene_file: Path) -> None:
     page.choose_file(scene_file).shows(DISCS)
     page.find("model").send_keys("twin")

@@ -101,18 +101,26 @@ function schemaOf(name, schema) {
     rows.length ? table(["Member", "Type", "Bounds", "Meaning"], rows) : element("p", {}, ...typeOf(schema)));
 }
 
-const response = await fetch("openapi.json");
-const api = await response.json();
-$("title").textContent = api.info.title;
-$("tagline").textContent = `${api.info.summary} Version ${api.info.version}.`;
-const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
-  METHODS.filter((method) => methods[method]).map((method) =>
-    operationOf(api, path, method, methods[method])));
-$("contents").replaceChildren(
-  element("ul", {}, ...operations.map(({ id, title }) =>
-    element("li", {}, element("a", { href: `#${id}` }, title))),
-    element("li", {}, element("a", { href: "#schemas" }, "Schemas"))));
-$("operations").replaceChildren(
-  ...operations.map(({ node }) => node), element("h2", { id: "schemas" }, "Schemas"),
-  ...Object.entries(api.components?.schemas ?? {}).map(([name, schema]) => schemaOf(name, schema)));
-if (location.hash) document.querySelector(location.hash)?.scrollIntoView();
+function draw(api) {
+  $("title").textContent = api.info.title;
+  $("tagline").textContent = `${api.info.summary} Version ${api.info.version}.`;
+  const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
+    METHODS.filter((method) => methods[method]).map((method) =>
+      operationOf(api, path, method, methods[method])));
+  $("contents").replaceChildren(
+    element("ul", {}, ...operations.map(({ id, title }) =>
+      element("li", {}, element("a", { href: `#${id}` }, title))),
+      element("li", {}, element("a", { href: "#schemas" }, "Schemas"))));
+  $("operations").replaceChildren(
+    ...operations.map(({ node }) => node), element("h2", { id: "schemas" }, "Schemas"),
+    ...Object.entries(api.components?.schemas ?? {}).map(([name, schema]) => schemaOf(name, schema)));
+  if (location.hash) document.querySelector(location.hash)?.scrollIntoView();
+}
+
+try {
+  const response = await fetch("openapi.json");
+  if (!response.ok) throw new Error(`the server answers ${response.status}`);
+  draw(await response.json());
+} catch (error) {
+  $("operations").textContent = `openapi.json cannot be read: ${error.message}. Reload the page to try again.`;
+}

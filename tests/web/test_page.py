@@ -384,3 +384,13 @@ def test_the_reference_lists_every_operation(page: Page) -> None:
     assert "POST /segment" in page.text("contents")
     assert "foreground_threshold" in page.text("operations")
     assert "schema-SegmentAnswer" in page.browser.page_source
+
+
+def test_a_reference_that_cannot_be_read_says_so(page: Page) -> None:
+    answer = "window.fetch = async () => new Response('', { status: 502 })"
+    script = page.browser.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument", {"source": answer}
+    )
+    page.browser.get(f"{page.address}/docs")
+    page.until(lambda: "the server answers 502" in page.text("operations"))
+    page.browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ SUFFIX: Final[str] = yaml.safe_load((ROOT / "k8s/triton/kustomization.yaml").rea
 ]
 TRITON: Final = f"triton{SUFFIX}"
 """Triton's Deployment and Service, named for their models."""
+
+APART_FROM_JOBS_MIB: Final = 128
+"""Room in ``/tmp`` for compiled kernels and the rest."""
 
 needs_kubectl = pytest.mark.skipif(
     shutil.which("kubectl") is None, reason="kubectl is not installed: overlays cannot be rendered"
@@ -114,6 +118,12 @@ def settings_of(resources: tuple[Resource, ...], workload: Workload) -> dict[str
     for source in container.get("envFrom", []):
         found |= named(resources, "ConfigMap", source["configMapRef"]["name"])["data"]
     return found | {entry["name"]: entry.get("value", "") for entry in container.get("env", [])}
+
+
+def mebibytes(text: str) -> int:
+    """Read a size as Kubernetes (``640Mi``) or Compose (``640m``) writes it."""
+    number, unit = re.fullmatch(r"(\d+)(Mi|Gi|m|g)", text).groups()  # type: ignore[union-attr]  # fails the test
+    return int(number) * (1024 if unit in {"Gi", "g"} else 1)
 
 
 def strings(value: object) -> Iterator[str]:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from service.settings import Settings
-from tests.deploy.manifests import ROOT
+from tests.deploy.manifests import APART_FROM_JOBS_MIB, ROOT, mebibytes
 
 FILE: Final = ROOT / "docker-compose.yml"
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
@@ -67,6 +67,16 @@ def test_a_request_fits_the_drain_and_the_drain_fits_the_grace_period(name: str)
     settings = settings_of(name)
     assert settings.max_timeout_ms <= settings.drain_s * 1000
     assert seconds(SERVICES[name]["stop_grace_period"]) >= settings.drain_s + 5
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_the_memory_of_a_gateway_holds_its_jobs_and_sqlites_journal_of_them(name: str) -> None:
+    (tmpfs,) = SERVICES[name]["tmpfs"]
+    jobs = 2 * settings_of(name).jobs_max_bytes / 2**20
+    assert mebibytes(re.findall(r"size=(\w+)", tmpfs)[0]) >= jobs + APART_FROM_JOBS_MIB
+    memory = SERVICES[name]["deploy"]["resources"]["limits"]["memory"]
+    assert mebibytes(memory) >= 2048 + jobs
+    assert settings_of(name).max_job_bytes <= settings_of(name).jobs_max_bytes
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])

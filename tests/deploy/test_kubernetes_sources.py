@@ -21,6 +21,7 @@ from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from tests.deploy import references
 from tests.deploy.manifests import (
+    APART_FROM_JOBS_MIB,
     OVERLAYS,
     PRODUCTION,
     ROOT,
@@ -28,6 +29,7 @@ from tests.deploy.manifests import (
     TRITON,
     WITH_TRITON,
     Workload,
+    mebibytes,
     named,
     needs_kubectl,
     of_kind,
@@ -137,6 +139,17 @@ def test_the_pause_before_the_end_is_longer_than_readiness_takes_to_fail(overlay
     probe = container["readinessProbe"]
     seen_s = probe["periodSeconds"] * probe["failureThreshold"]
     assert container["lifecycle"]["preStop"]["sleep"]["seconds"] > seen_s
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_disk_of_a_pod_holds_its_jobs_and_sqlites_journal_of_them(overlay: str) -> None:
+    gateway, settings = workload(overlay, "gateway"), gateway_settings(overlay)
+    (tmp,) = (volume for volume in gateway.pod["volumes"] if volume["name"] == "tmp")
+    folder = mebibytes(tmp["emptyDir"]["sizeLimit"])
+    assert folder >= 2 * settings.jobs_max_bytes / 2**20 + APART_FROM_JOBS_MIB
+    limits = gateway.pod["containers"][0]["resources"]["limits"]
+    assert mebibytes(limits["ephemeral-storage"]) > folder
+    assert settings.max_job_bytes <= settings.jobs_max_bytes
 
 
 EDGES_EMBEDDED = {"default-deny", "gateway-from-clients", "gateway-from-prometheus"}

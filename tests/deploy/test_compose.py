@@ -70,6 +70,12 @@ def test_a_request_fits_the_drain_and_the_drain_fits_the_grace_period(name: str)
 
 
 @pytest.mark.parametrize("name", GATEWAYS)
+def test_a_gateway_has_as_many_threads_as_cores_on_any_host(name: str) -> None:
+    settings, limits = settings_of(name), SERVICES[name]["deploy"]["resources"]["limits"]
+    assert str(settings.workers) == str(settings.inference_threads) == limits["cpus"]
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
 def test_the_memory_of_a_gateway_holds_its_jobs_and_sqlites_journal_of_them(name: str) -> None:
     (tmpfs,) = SERVICES[name]["tmpfs"]
     jobs = 2 * settings_of(name).jobs_max_bytes / 2**20

@@ -88,20 +88,24 @@ class Function:
     ) -> list[LabeledShapeRequest]:
         """Return the objects of a frame: masks, or polygons where the context asks for them."""
         shapes = self._polygons if context.conv_mask_to_poly else self._masks
-        return list(shapes(_pixels_of(image), context.conf_threshold or 0.0))
+        return list(shapes(_pixels_of(image), context.conf_threshold))
 
-    def _asked(self, least: float) -> Settings:
-        asked: Settings = {"model": self._model, "scale": self._scale, "min_score": least}
-        return asked if self._channel is None else {**asked, "channel": self._channel}
+    def _asked(self, least: float | None) -> Settings:
+        asked: Settings = {"model": self._model, "scale": self._scale}
+        if least is not None:  # else the model's own holds
+            asked["min_score"] = least
+        if self._channel is not None:
+            asked["channel"] = self._channel
+        return asked
 
-    def _masks(self, pixels: Pixels, least: float) -> Iterator[LabeledShapeRequest]:
+    def _masks(self, pixels: Pixels, least: float | None) -> Iterator[LabeledShapeRequest]:
         found = self._client.segment(pixels, **self._asked(least))
         for item in found.instances:
             x, y, width, height = item.bbox
             points = encode_mask(item.mask, [x, y, x + width, y + height])
             yield cvataa.mask(item.category_id, points, score=item.score)
 
-    def _polygons(self, pixels: Pixels, least: float) -> Iterator[LabeledShapeRequest]:
+    def _polygons(self, pixels: Pixels, least: float | None) -> Iterator[LabeledShapeRequest]:
         """CVAT's polygons have no holes, and one part: an object of several gives several."""
         body = self._client.render(pixels, "polygons", **self._asked(least))
         for item in json.loads(body)["instances"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import cvat_sdk.auto_annotation as cvataa
 import numpy as np
@@ -13,7 +14,7 @@ from cvat_sdk.masks import decode_mask
 from PIL import Image, ImageDraw
 
 from discern.cvat import Function, create
-from tests.scenes import draw_scene
+from tests.scenes import draw_scene, running_server, write_scenes_model
 
 IMAGE, LABELS = draw_scene(4)
 HEIGHT, WIDTH = LABELS.shape
@@ -83,6 +84,19 @@ def test_shapes_below_the_threshold_are_left_out(function: Function) -> None:
     above = function.detect(Context(conf_threshold=least), FRAME)
     assert 0 < len(above) < len(scores)
     assert min(shape.score for shape in above) >= least
+
+
+def test_without_a_threshold_that_of_the_model_holds(function: Function, tmp_path: Path) -> None:
+    scores = sorted(shape.score for shape in function.detect(Context(), FRAME))
+    least = scores[len(scores) // 2]
+    config = write_scenes_model(tmp_path) / "config.pbtxt"
+    said = config.read_text()
+    config.write_text(said.replace(r"\"min_score\":0.0", rf"\"min_score\":{least}"))
+    with running_server(tmp_path) as address, closing(create(url=address)) as function:
+        for polygons in (False, True):
+            shapes = function.detect(Context(conv_mask_to_poly=polygons), FRAME)
+            assert {shape.score for shape in shapes} == {s for s in scores if s >= least}
+        assert len(function.detect(Context(conf_threshold=0.0), FRAME)) == len(scores)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P"])

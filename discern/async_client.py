@@ -9,7 +9,17 @@ from typing import Any, Self, TypeVar, Unpack
 
 import httpx2
 
-from discern.calls import LOCAL, Call, checked, found_in, headers_of, kept, segment_call
+from discern.calls import (
+    LOCAL,
+    Call,
+    base_of,
+    checked,
+    found_in,
+    headers_of,
+    kept,
+    read,
+    segment_call,
+)
 from discern.images import Source
 from discern.problems import DiscernClientError
 from discern.results import Found, Settings
@@ -31,7 +41,7 @@ class AsyncClient:
     ) -> None:
         self.timeout_s = timeout_s
         self.retries = retries
-        self._http = httpx2.AsyncClient(base_url=f"{url.rstrip('/')}/", headers=headers_of(api_key))
+        self._http = httpx2.AsyncClient(base_url=base_of(url), headers=headers_of(api_key))
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,13 +105,11 @@ class AsyncClient:
 
     async def models(self) -> list[dict[str, Any]]:
         """Return what the server says of its models."""
-        found: list[dict[str, Any]] = (await self._send(Call("GET", "models", {}))).json()
-        return found
+        return read(await self._send(Call("GET", "models", {})), list)
 
     async def limits(self) -> dict[str, Any]:
         """Return what the server accepts."""
-        found: dict[str, Any] = (await self._send(Call("GET", "limits", {}))).json()
-        return found
+        return read(await self._send(Call("GET", "limits", {})), dict)
 
     async def ready(self) -> bool:
         """Return whether the server says that it is ready; False when it does not answer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
@@ -13,6 +13,8 @@ from discern.results import Found, Settings, query_of
 from discern.retries import Outcome
 
 LOCAL = "http://127.0.0.1:8000"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,26 @@ def kept(*, keep: bool) -> dict[str, str]:
 
 def found_in(response: httpx2.Response) -> Found:
     """Read the answer of ``POST /segment``."""
-    return Found.from_answer(response.json(), response.headers.get("embedding-id"))
+    return Found.from_answer(read(response, dict), response.headers.get("embedding-id"))
+
+
+def read(response: httpx2.Response, kind: type[T]) -> T:
+    """Return the JSON of a good answer, which is of one kind: dict or list."""
+    try:
+        found = response.json()
+    except ValueError:
+        found = None
+    if not isinstance(found, kind):
+        raise _foreign(response)
+    return found
+
+
+def base_of(url: str) -> httpx2.URL:
+    """Return the address that every path is added to."""
+    try:
+        return httpx2.URL(f"{url.rstrip('/')}/")
+    except httpx2.InvalidURL as error:
+        raise NoAnswer(f"{url!r} is no address of a server: {error}") from error
 
 
 def checked(outcome: Outcome) -> httpx2.Response:
@@ -74,12 +95,20 @@ def checked(outcome: Outcome) -> httpx2.Response:
             f"no answer from the server: {outcome or type(outcome).__name__}"
         ) from outcome
     if outcome.is_success:
+        if outcome.headers.get("content-type", "").startswith("text/html"):
+            raise _foreign(outcome)
         return outcome
     try:
         details = outcome.json()
     except ValueError:
         details = {"detail": outcome.text or outcome.reason_phrase}
     raise ServerProblem(outcome.status_code, details if isinstance(details, dict) else {})
+
+
+def _foreign(response: httpx2.Response) -> NoAnswer:
+    """Return the error for a success that is not Discern's, such as a proxy's page to log in."""
+    sent = response.headers.get("content-type") or "something"
+    return NoAnswer(f"what answers at {response.url} is no Discern server: it sent {sent}")
 
 
 def headers_of(api_key: str | None) -> dict[str, str]:

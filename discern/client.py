@@ -18,7 +18,17 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx2
 
 from discern.async_client import AsyncClient
-from discern.calls import LOCAL, Call, checked, found_in, headers_of, kept, segment_call
+from discern.calls import (
+    LOCAL,
+    Call,
+    base_of,
+    checked,
+    found_in,
+    headers_of,
+    kept,
+    read,
+    segment_call,
+)
 from discern.images import Source
 from discern.problems import DiscernClientError, NoAnswer, ServerProblem
 from discern.results import Found, Instance, Settings
@@ -51,6 +61,11 @@ class Client:
         For one call, with all its attempts and pauses; the server is told what is left.
     retries : Retries
         How patient to be with a server that is busy, starting, or cut off.
+
+    Raises
+    ------
+    NoAnswer
+        If the URL is none.
     """
 
     def __init__(
@@ -63,7 +78,7 @@ class Client:
     ) -> None:
         self.timeout_s = timeout_s
         self.retries = retries
-        self._http = httpx2.Client(base_url=f"{url.rstrip('/')}/", headers=headers_of(api_key))
+        self._http = httpx2.Client(base_url=base_of(url), headers=headers_of(api_key))
 
     def __enter__(self) -> Self:
         return self
@@ -160,13 +175,11 @@ class Client:
 
     def models(self) -> list[dict[str, Any]]:
         """Return what the server says of its models."""
-        found: list[dict[str, Any]] = self._send(Call("GET", "models", {})).json()
-        return found
+        return read(self._send(Call("GET", "models", {})), list)
 
     def limits(self) -> dict[str, Any]:
         """Return what the server accepts."""
-        found: dict[str, Any] = self._send(Call("GET", "limits", {})).json()
-        return found
+        return read(self._send(Call("GET", "limits", {})), dict)
 
     def ready(self) -> bool:
         """Return whether the server says that it is ready; False when it does not answer."""

@@ -4,7 +4,7 @@
 
     DiscernClientError
     |-- ServerProblem     the server answered with a problem; says which and why
-    `-- NoAnswer          nothing came back: unreachable, cut off, or out of time
+    `-- NoAnswer          nothing came back: unreachable, cut off, out of time, no Discern server
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class DiscernClientError(Exception):
 
 
 class NoAnswer(DiscernClientError):
-    """No answer came in the time allowed, after every attempt."""
+    """No answer of a Discern server came in the time allowed, after every attempt."""
 
 
 class ServerProblem(DiscernClientError):

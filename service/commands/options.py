@@ -98,7 +98,7 @@ def answering(
         ):
             if getattr(arguments, name) is not None:
                 asked[name] = getattr(arguments, name)
-        with Client(arguments.url, **calling(settings)) as client:
+        with _told(Client, arguments.url, **calling(settings)) as client:
             limits = _told(client.limits)
 
             def there(data: bytes) -> bytes:

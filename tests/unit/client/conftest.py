@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -15,3 +17,31 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     write_scenes_model(repository)
     with running_server(repository) as address:
         yield address
+
+
+class _LogIn(BaseHTTPRequestHandler):
+    """A proxy that answers everything with a page."""
+
+    def do_GET(self) -> None:
+        page = b"<!doctype html><title>Log in</title>"
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def proxy() -> Iterator[str]:
+    """The address of what is no Discern server, and says 200 to everything."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _LogIn) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()

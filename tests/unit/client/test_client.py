@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx2
 import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from discern.calls import read
 from discern.client import AsyncClient, Client, Found, NoAnswer, Retries, ServerProblem
 from tests.scenes import draw_scene, png_of, stack_of
 
@@ -188,3 +190,36 @@ async def test_a_server_that_is_not_there_is_no_answer_to_those_who_await_either
         assert not await client.ready()
         with pytest.raises(NoAnswer):
             await client.segment(IMAGE)
+
+
+def test_a_page_to_log_in_is_no_answer(proxy: str) -> None:
+    with Client(proxy) as client:
+        calls: list[Callable[[], object]] = [
+            client.models,
+            client.limits,
+            lambda: client.segment(IMAGE),
+            lambda: client.render(IMAGE, "rle"),
+        ]
+        for call in calls:
+            with pytest.raises(NoAnswer, match="is no Discern server: it sent text/html"):
+                call()
+
+
+async def test_a_page_to_log_in_is_no_answer_to_those_who_await_either(proxy: str) -> None:
+    async with AsyncClient(proxy) as client:
+        for call in (client.models(), client.limits(), client.segment(IMAGE)):
+            with pytest.raises(NoAnswer, match="is no Discern server: it sent text/html"):
+                await call
+
+
+@pytest.mark.parametrize(("content", "kind"), [(b"", list), (b"ok", dict), (b"[]", dict)])
+def test_what_is_no_json_of_discern_is_no_answer(content: bytes, kind: type) -> None:
+    request = httpx2.Request("GET", "http://other/models")
+    with pytest.raises(NoAnswer, match="http://other/models is no Discern server"):
+        read(httpx2.Response(200, content=content, request=request), kind)
+
+
+@pytest.mark.parametrize("made", [Client, AsyncClient])
+def test_an_address_that_is_none_is_named(made: type[Client | AsyncClient]) -> None:
+    with pytest.raises(NoAnswer, match=r"'http://localhost:abc' is no address .*port"):
+        made("http://localhost:abc")

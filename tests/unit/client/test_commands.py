@@ -111,6 +111,16 @@ def test_a_scale_that_is_neither_a_number_nor_auto_is_refused(
     assert "--scale: 'large' is neither a number nor auto" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["models"], ["segment", "discs.png", "--jsonl", "out"]])
+def test_an_address_without_a_discern_server_is_an_error_that_says_so(
+    picture: Path, proxy: str, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--url", proxy]) == 1
+    assert "is no Discern server" in capsys.readouterr().err
+    assert main([*command, "--url", "http://localhost:abc"]) == 1
+    assert "'http://localhost:abc' is no address of a server" in capsys.readouterr().err
+
+
 def test_segment_says_what_is_done_already(
     picture: Path, server: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

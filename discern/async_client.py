@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx2
 
 from discern.calls import (
+    LATE,
     LOCAL,
     Call,
     base_of,
@@ -127,10 +128,18 @@ class AsyncClient:
                 await asyncio.sleep(step.seconds)
             else:
                 try:
-                    outcome = await self._http.request(**call.arguments(step.timeout_s))
+                    outcome = await self._attempt(call.arguments(step.timeout_s))
                 except httpx2.TransportError as error:
                     outcome = error
             try:
                 step = talk.send(outcome)
             except StopIteration as last:
                 return checked(last.value)
+
+    async def _attempt(self, arguments: dict[str, Any]) -> httpx2.Response:
+        """Send once; httpx2 itself gives every piece of the answer the whole time anew."""
+        try:
+            async with asyncio.timeout(arguments["timeout"]):
+                return await self._http.request(**arguments)
+        except TimeoutError as error:
+            raise httpx2.ReadTimeout(LATE) from error

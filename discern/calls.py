@@ -14,6 +14,8 @@ from discern.retries import Outcome
 
 LOCAL = "http://127.0.0.1:8000"
 
+LATE = "not all of it came in time"
+
 T = TypeVar("T")
 
 

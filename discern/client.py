@@ -19,6 +19,7 @@ import httpx2
 
 from discern.async_client import AsyncClient
 from discern.calls import (
+    LATE,
     LOCAL,
     Call,
     base_of,
@@ -197,10 +198,27 @@ class Client:
                 time.sleep(step.seconds)
             else:
                 try:
-                    outcome = self._http.request(**call.arguments(step.timeout_s))
+                    outcome = self._attempt(call.arguments(step.timeout_s))
                 except httpx2.TransportError as error:
                     outcome = error
             try:
                 step = talk.send(outcome)
             except StopIteration as last:
                 return checked(last.value)
+
+    def _attempt(self, arguments: dict[str, Any]) -> httpx2.Response:
+        """Send once. The clock is read with every piece: httpx2 gives each the whole time anew."""
+        end_s = time.monotonic() + arguments["timeout"]
+        with self._http.stream(**arguments) as response:
+            body = bytearray()
+            for piece in response.iter_raw():
+                body += piece
+                if time.monotonic() > end_s:
+                    raise httpx2.ReadTimeout(LATE)
+        return httpx2.Response(
+            response.status_code,
+            headers=response.headers,
+            content=bytes(body),
+            request=response.request,
+            extensions=response.extensions,
+        )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -38,10 +40,39 @@ class _LogIn(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture(scope="session")
-def proxy() -> Iterator[str]:
-    """The address of what is no Discern server, and says 200 to everything."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _LogIn) as server:
+class _Drops(BaseHTTPRequestHandler):
+    """A server whose answer takes three seconds, and comes a space at a time."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "32")
+        self.end_headers()
+        with suppress(OSError):  # the client went away
+            for byte in "[" + 30 * " " + "]":
+                self.wfile.write(byte.encode())
+                time.sleep(0.1)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def proxy() -> Iterator[str]:
+    """The address of what is no Discern server, and says 200 to everything."""
+    with _serving(_LogIn) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def dropping() -> Iterator[str]:
+    """The address of a server whose answers come in drops."""
+    with _serving(_Drops) as address:
+        yield address

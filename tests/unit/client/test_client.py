@@ -223,3 +223,16 @@ def test_what_is_no_json_of_discern_is_no_answer(content: bytes, kind: type) -> 
 def test_an_address_that_is_none_is_named(made: type[Client | AsyncClient]) -> None:
     with pytest.raises(NoAnswer, match=r"'http://localhost:abc' is no address .*port"):
         made("http://localhost:abc")
+
+
+def test_an_answer_that_comes_in_drops_is_not_waited_for_beyond_the_time(dropping: str) -> None:
+    with Client(dropping, timeout_s=0.1) as client, pytest.raises(NoAnswer, match="in time"):
+        client.models()
+    with Client(dropping, timeout_s=30) as client:
+        assert client.models() == []
+
+
+async def test_nor_is_it_by_those_who_await(dropping: str) -> None:
+    async with AsyncClient(dropping, timeout_s=0.1) as client:
+        with pytest.raises(NoAnswer, match="in time"):
+            await client.models()

@@ -89,8 +89,8 @@ class Folder:
     def put(self, task: Task, data: bytes, answer: bytes) -> None:
         """Write the picture, then the answer."""
         if self._pictures:
-            _write(self._folder / f"{task.name}{PICTURE}", draw(data, answer))
-        _write(self._folder / f"{task.name}.json", answer)
+            _write(self._folder / f"{task.name}{PICTURE}", [draw(data, answer)])
+        _write(self._folder / f"{task.name}.json", [answer])
 
 
 class Lines:
@@ -99,7 +99,8 @@ class Lines:
     Parameters
     ----------
     path : Path
-        Appended to; a last line that was cut off is taken back.
+        Appended to; a last line that was cut off is taken back. An image that is answered again
+        has both answers in it until `close`.
 
     Raises
     ------
@@ -109,16 +110,18 @@ class Lines:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path.resolve()
         self._file = path.open("a+b")
         self._file.seek(0)
         whole = 0
         self._done: set[str] = set()
+        self._replaced = False  # whether an image has several lines
         for line in self._file:
             if not line.endswith(b"\n"):
                 break
             whole += len(line)
             try:
-                self._done.add(orjson.loads(line)["file"])
+                self._note(orjson.loads(line)["file"])
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                 self._file.close()
                 raise FileExistsError(f"{path} holds something else than answers") from error
@@ -133,10 +136,24 @@ class Lines:
         head = orjson.dumps({"file": str(task.path)})[:-1]
         self._file.write(head + b"," + answer[1:] + b"\n")
         self._file.flush()
+        self._note(str(task.path))
 
     def close(self) -> None:
-        """Close the file."""
+        """Leave out what a later line of the same image replaces, and close the file."""
+        if self._replaced:
+            _write(self._path, self._latest())
         self._file.close()
+
+    def _note(self, file: str) -> None:
+        self._replaced |= file in self._done
+        self._done.add(file)
+
+    def _latest(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        last = {orjson.loads(line)["file"]: number for number, line in enumerate(self._file)}
+        latest = set(last.values())
+        self._file.seek(0)
+        yield from (line for number, line in enumerate(self._file) if number in latest)
 
 
 def find_images(sources: Iterable[str]) -> list[Task]:
@@ -253,9 +270,10 @@ def draw(data: bytes, answer: bytes) -> bytes:
     return overlay_png(pixels, draw_labels(pixels.shape[:2], masks))
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, parts: Iterable[bytes]) -> None:
     """Write a file so that it is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
+    with part.open("wb") as file:
+        file.writelines(parts)
     part.replace(path)

@@ -62,8 +62,6 @@ def _sink(arguments: argparse.Namespace, stack: ExitStack) -> Sink:
         return Folder(arguments.out, pictures=not arguments.no_pictures)
     if arguments.jsonl is None:
         raise DiscernError("say where the answers go: --out DIR or --jsonl FILE")
-    if arguments.again:
-        arguments.jsonl.unlink(missing_ok=True)
     lines = Lines(arguments.jsonl)
     stack.callback(lines.close)
     return lines

@@ -132,6 +132,20 @@ def test_segment_says_what_is_done_already(
     assert len(Path("out.jsonl").read_bytes().splitlines()) == 1
 
 
+def test_answers_stay_when_asking_again_fails_or_names_other_images(
+    picture: Path, server: str, proxy: str
+) -> None:
+    shutil.copy(picture, "other.png")
+    arguments = ["segment", "--jsonl", "out.jsonl", "--again"]
+    assert main([*arguments, "--url", server, "discs.png", "other.png"]) == 0
+    before = Path("out.jsonl").read_bytes()
+    assert main([*arguments, "--url", proxy, "discs.png"]) == 1
+    assert Path("out.jsonl").read_bytes() == before
+    assert main([*arguments, "--url", server, "discs.png"]) == 0
+    lines = Path("out.jsonl").read_bytes().splitlines()
+    assert sorted(json.loads(line)["file"] for line in lines) == ["discs.png", "other.png"]
+
+
 @pytest.mark.slow
 def test_segment_goes_on_where_it_was_interrupted_without_loss_or_repetition(
     picture: Path, tmp_path: Path

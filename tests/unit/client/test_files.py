@@ -153,6 +153,28 @@ def test_interrupted_lines_are_taken_up_without_loss_or_repetition(
     assert answered == sorted(str(task.path) for task in tasks)
 
 
+def test_lines_of_images_that_are_answered_again_replace_the_older_ones_at_the_end(
+    pictures: Path, tmp_path: Path
+) -> None:
+    tasks, file = find_images([str(pictures)]), tmp_path / "out.jsonl"
+    for todo in (tasks, tasks[1:3]):
+        lines = Lines(file)
+        before = file.read_bytes()
+        _run(todo, lines)
+        assert file.read_bytes().startswith(before)
+        lines.close()
+    answered = [orjson.loads(line)["file"] for line in file.read_bytes().splitlines()]
+    assert sorted(answered) == sorted(str(task.path) for task in tasks)
+    assert set(answered[2:]) == {str(task.path) for task in tasks[1:3]}
+
+
+def test_lines_that_a_killed_run_left_twice_are_put_right(tmp_path: Path) -> None:
+    file = tmp_path / "out.jsonl"
+    file.write_text('{"file":"a","n":1}\n{"file":"b","n":1}\n{"file":"a","n":2}\n')
+    Lines(file).close()
+    assert file.read_text() == '{"file":"b","n":1}\n{"file":"a","n":2}\n'
+
+
 @pytest.mark.parametrize("content", ["notes\n", "[1]\n", '{"index": 0}\n'])
 def test_a_file_that_holds_something_else_is_left_alone(tmp_path: Path, content: str) -> None:
     file = tmp_path / "notes.txt"

@@ -8,7 +8,6 @@ import os
 import shutil
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG0
     configure_logging("error", settings.log_format)
     console = Console(highlight=False)
     ill = 0
-    for look in (_python, _variables, _repository, _port, _room, _models):
+    for look in (_python, _variables, _repository, _port, _jobs, _kernels, _models):
         for finding in look(settings):
             ill += bool(finding.remedy)
             mark = "[red]wrong[/]" if finding.remedy else "[green]well [/]"
@@ -97,24 +96,44 @@ def _repository(settings: Settings) -> Iterator[Finding]:
 
 
 def _port(settings: Settings) -> Iterator[Finding]:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            yield Finding(
-                f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}",
-                "end what listens there, or set DISCERN_PORT",
-            )
-        else:
-            yield Finding(f"{settings.host}:{settings.port} is free")
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        for family, *_, address in socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            socket.create_server(address, family=family).close()
+    except OSError as error:
+        yield Finding(
+            f"{host}:{settings.port} cannot be listened on: {error.strerror}",
+            "end what listens there, or set DISCERN_HOST or DISCERN_PORT",
+        )
+    else:
+        yield Finding(f"{host}:{settings.port} is free")
 
 
-def _room(_: Settings) -> Iterator[Finding]:
-    free = shutil.disk_usage(tempfile.gettempdir()).free
-    gibibytes = free / 2**30
-    remedy = "" if gibibytes > 1 else "free some space: large uploads pass through it"
-    yield Finding(f"{gibibytes:.1f} GiB free in {tempfile.gettempdir()}", remedy)
+def _jobs(settings: Settings) -> Iterator[Finding]:
+    if settings.jobs_store:
+        return
+    file = settings.jobs_file.absolute()
+    folder = next(parent for parent in file.parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        yield Finding(
+            f"jobs cannot be kept in {file}: {folder} is no folder that can be written",
+            "set DISCERN_JOBS_FILE to a file in one that can",
+        )
+        return
+    held = sum(path.stat().st_size for path in folder.glob(f"{file.name}*"))
+    room = shutil.disk_usage(folder).free + held
+    most = 2 * settings.jobs_max_bytes  # SQLite's journal may grow as large as the file
+    remedy = (
+        f"free some space, or lower DISCERN_JOBS_MAX_BYTES: jobs may take {most / 2**30:.1f} GiB"
+    )
+    yield Finding(
+        f"{room / 2**30:.1f} GiB for jobs in {file.parent}", "" if room >= most else remedy
+    )
+
+
+def _kernels(_: Settings) -> Iterator[Finding]:
     cache = Path(os.environ.get("NUMBA_CACHE_DIR", Path(__file__).parents[1] / "postprocess"))
     if os.access(cache, os.W_OK):
         yield Finding("compiled kernels are kept between starts")

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -246,7 +247,10 @@ def test_a_histogram_marks_its_percentiles() -> None:
     assert "p50 50.5 ms" in drawn
 
 
-def test_doctor_finds_nothing_wrong_with_a_good_set_up(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_finds_nothing_wrong_with_a_good_set_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DISCERN_JOBS_MAX_BYTES", str(2**20))
     assert main(["doctor"]) == 0
     assert "wrong" not in capsys.readouterr().out
 
@@ -260,3 +264,40 @@ def test_doctor_names_each_fault_and_its_remedy(
     told = capsys.readouterr().out
     assert "DISCERN_COLOUR" in told
     assert "DISCERN_DEFAULT_MODEL=scenes" in told
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_doctor_probes_the_port_of_either_family(
+    host: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        taken = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip(f"this machine has no {host}")
+    monkeypatch.setenv("DISCERN_HOST", host)
+    main(["doctor"])
+    assert ":0 is free" in capsys.readouterr().out
+    with taken:
+        monkeypatch.setenv("DISCERN_PORT", str(taken.getsockname()[1]))
+        assert main(["doctor"]) == 1
+    assert "cannot be listened on: Address already in use" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("DISCERN_JOBS_FILE", "discs.png/jobs.sqlite3", "set DISCERN_JOBS_FILE"),
+        ("DISCERN_JOBS_MAX_BYTES", str(2**60), "lower DISCERN_JOBS_MAX_BYTES: jobs may take 2147"),
+    ],
+)
+def test_doctor_asks_whether_jobs_find_room(
+    picture: Path, name: str, value: str, said: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv(name, value)
+    assert main(["doctor"]) == 1
+    assert said in " ".join(capsys.readouterr().out.split())
+    monkeypatch.setenv("DISCERN_JOBS_STORE", "redis://nowhere:6379")
+    main(["doctor"])
+    assert said not in " ".join(capsys.readouterr().out.split())

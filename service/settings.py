@@ -121,7 +121,10 @@ class Settings(BaseSettings):
         description="Memory for the bodies of all requests together, in bytes; more are refused.",
     )
     receive_s: float = Field(
-        30.0, gt=0, description="Longest time the body of a request may take to arrive, in seconds."
+        30.0,
+        gt=0,
+        description="Longest time the body of a request may take to arrive, and the caller of a "
+        "batch to read on, in seconds.",
     )
     timeout_ms: int = Field(
         30_000, ge=1, description="Time for a request that names no timeout, in milliseconds."

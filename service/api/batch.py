@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Final, TypeVar
@@ -14,7 +14,8 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
-from starlette.types import Receive, Scope, Send
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
 
 from service.api.formats import JSON, WRITERS, Writer, write_answer
 from service.api.intake import ZIP, Arrived, Intake, bounded, content_type, in_time, parse_form
@@ -173,11 +174,16 @@ async def segment_batch(
             media_type=EVENTS if framed is _event else LINES,
             headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"},
             held=stack.pop_all(),
+            patience_s=gateway.settings.receive_s,
         )
 
 
 class _Stream(StreamingResponse):
-    """A stream that lets go of what it holds when it ends, even one that never began."""
+    """A stream that lets go of what it holds when it ends, even one that never began.
+
+    It ends, too, when its caller has not read on for `patience_s`: what he sent would stay in
+    memory for as long as he keeps the connection.
+    """
 
     def __init__(
         self,
@@ -186,13 +192,20 @@ class _Stream(StreamingResponse):
         media_type: str,
         headers: dict[str, str],
         held: ExitStack,
+        patience_s: float,
     ) -> None:
         super().__init__(content, media_type=media_type, headers=headers)
         self._held = held
+        self._patience_s = patience_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._held:
-            await super().__call__(scope, receive, send)
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(self._patience_s):
+                await send(message)
+
+        # Starlette takes a send that fails for a caller who is gone.
+        with self._held, suppress(TimeoutError, ClientDisconnect):
+            await super().__call__(scope, receive, send_in_time)
 
 
 async def _read(request: Request, gateway: Gateway, arrived: Arrived) -> tuple[File, ...]:

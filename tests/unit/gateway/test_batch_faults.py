@@ -1,8 +1,10 @@
-"""A fault of ours in one image of a batch costs that image, not the others."""
+"""What a fault of ours in one image of a batch costs, and a caller who reads no further."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from typing import Any
 
 import orjson
 import pytest
@@ -11,7 +13,7 @@ from service.api.batch import _answers, _Batch, _line
 from service.api.formats import JSON, Writer
 from service.api.schemas import SegmentQuery
 from service.request import Result
-from tests.unit.gateway.calls import StartApp, png
+from tests.unit.gateway.calls import Call, StartApp, png
 
 SMALL, ODD = ("small.png", png()), ("odd.png", png(side_px=24))
 
@@ -36,3 +38,26 @@ async def test_the_other_images_are_answered_and_the_fault_is_logged(
     assert end == {"images": len(files), "failed": 1}
     assert b"secret" not in orjson.dumps(lines)
     assert "ZeroDivisionError" in caplog.text
+
+
+class Stalled(Call):
+    """A caller who does not read what is sent after the head."""
+
+    async def _note(self, message: Any) -> None:
+        await super()._note(message)
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+
+async def test_a_caller_who_reads_no_further_keeps_no_memory(start_app: StartApp) -> None:
+    app = await start_app(receive_s=0.2)
+    boundary = "b"
+    part = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+    body = part.encode() + png() + f"\r\n--{boundary}--\r\n".encode()
+    call = Stalled(
+        app, "/segment/batch", headers={"content-type": f"multipart/form-data; boundary={boundary}"}
+    )
+    call.send(body)
+    async with asyncio.timeout(10):
+        assert await call.answered() == 200
+    assert app.state.gateway.segmenter.gate.held_bytes == 0

@@ -65,12 +65,17 @@ async def invoke(
         if not isinstance(body, dict):
             raise MalformedRequest("the body must be a JSON object")
         query = _query(name, body.get("threshold"))
-        text = body.pop("image", None)
-        if not isinstance(text, str):
-            raise MalformedRequest("the body holds no image: it needs base64 in its member `image`")
-        data = await asyncio.to_thread(from_base64, text)
+        data = await asyncio.to_thread(_image, body)
         reply = await segment(request, gateway, data, query, _write)
     return Response(reply.body, media_type=JSON)
+
+
+def _image(body: dict[str, Any]) -> bytes:
+    """Take the image out of a body, so that its text is not held beside it."""
+    text = body.pop("image", None)
+    if not isinstance(text, str):
+        raise MalformedRequest("the body holds no image: it needs base64 in its member `image`")
+    return from_base64(text)
 
 
 def _query(model: str, threshold: object) -> SegmentQuery:

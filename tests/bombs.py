@@ -42,6 +42,8 @@ def refused() -> dict[str, bytes]:
         "jpeg whose pixels are missing": _jpeg_of(10_000, 10_000),
         "jpeg of very many segments": b"\xff\xd8" + b"\xff\xfe\0\2" * 100_000,
         "jpeg of very many scans": _jpeg_of_scans(10_000),
+        "jpeg of scans where decoders see no segment": _jpeg_of_hidden_scans(6_000),
+        "jpeg of very many segments behind a scan": _jpeg_of_segments(100_000),
         "webp of 268 megapixels": _webp_of(16_384, 16_384),
         "webp of very many chunks": _webp_of_chunks(40_000),
         "gif frame larger than its screen": _gif_of(65_535, 65_535),
@@ -49,6 +51,7 @@ def refused() -> dict[str, bytes]:
         "tiff of 4 gigapixels": _tiff_with({256: 65_535, 257: 65_535}),
         "tiff with a tile of 4 gigapixels": _tiff_with({322: 65_520, 323: 65_520}),
         "tiff of very many scans": _tiff_of_scans(10_000),
+        "tiff of no jpeg strips": _tiff_with({259: 7, 273: (0, 0), 279: (0, 0)}),
         "tiff of jpeg strips that overlap": _tiff_of_scans(1, strips=16),
         "tiff with a million strips": _tiff_with({273: (10**6, 4)}) + bytes(4 * 10**6),
     }
@@ -84,6 +87,21 @@ def _jpeg_of_scans(count: int) -> bytes:
     data = encode(picture("L"), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * count + b"\xff\xd9"
+
+
+def _jpeg_of_hidden_scans(count: int) -> bytes:
+    """Hide scans behind an undefined marker, which decoders pass over."""
+    data = encode(picture("L"), "JPEG", progressive=True)
+    first = data.index(b"\xff\xda")
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00"
+    claimed = struct.pack(">H", 2 + len(scan) * count)
+    restarts = b"\xff\xdd\x00\x04\x00\x01"
+    return data[:first] + restarts + scan + b"\x00\xff\x02" + claimed + scan * count + b"\xff\xd9"
+
+
+def _jpeg_of_segments(count: int) -> bytes:
+    data = encode(picture("L"), "JPEG")
+    return data[:-2] + b"\xff\xfe\x00\x02" * count + b"\xff\xd9"
 
 
 def _webp_of(width: int, height: int) -> bytes:

@@ -13,10 +13,7 @@ from typing import Final
 
 from service.errors import BrokenImage, UnsupportedFormat
 from service.imaging import tiff
-from service.imaging.scans import check_scans
-
-MAX_SEGMENTS: Final = 4096
-"""Before the first scan; the largest colour profile takes 255 of them, real files a few dozen."""
+from service.imaging.scans import MAX_SEGMENTS, check_scans
 
 MAX_PIXELS_PER_BYTE: Final = 2048
 """A block of 64 pixels takes one bit at the very least, 512 pixels per byte; four times that is

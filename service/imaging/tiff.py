@@ -280,7 +280,7 @@ def _check_tiles(page: TiffPage, tags: _Directory) -> None:
 def _check_streams(data: bytes, layout: _Layout, tags: _Directory) -> None:
     """Refuse a page with very many scans in a strip or tile, each of which is a JPEG stream."""
     places, sizes = (_TILES, _TILE_SIZES) if _TILES in tags else (_STRIPS, _STRIP_SIZES)
-    if _one(tags, places, 0) != _one(tags, sizes, 0):
+    if not 0 < _one(tags, places, 0) == _one(tags, sizes, 0):
         raise BrokenImage("the TIFF page does not say how large its strips or tiles are")
     listed = _listed(data, layout, tags[sizes])
     # A reader guesses the size of what has none, and would read what was not looked at here.

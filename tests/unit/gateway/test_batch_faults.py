@@ -9,9 +9,12 @@ from typing import Any
 import orjson
 import pytest
 
+from service import together
 from service.api.batch import _answers, _Batch, _line
 from service.api.formats import JSON, Writer
 from service.api.schemas import SegmentQuery
+from service.domain import ImageLimits
+from service.imaging.header import Header, read_header
 from service.request import Result
 from tests.unit.gateway.calls import Call, StartApp, png
 
@@ -38,6 +41,16 @@ async def test_the_other_images_are_answered_and_the_fault_is_logged(
     assert end == {"images": len(files), "failed": 1}
     assert b"secret" not in orjson.dumps(lines)
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_header_that_ends_its_reader_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(data: bytes, limits: ImageLimits) -> Header:
+        if not data:
+            raise KeyError(279)
+        return read_header(data, limits)
+
+    monkeypatch.setattr(together, "read_header", read)
+    assert together.group_small([png(), png(), b"", png()], ImageLimits()) == [[0, 1], [2], [3]]
 
 
 class Stalled(Call):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from service.api.accept import weight_of
 from service.api.formats import JSON, WRITERS, Writer, write_answer
 from service.api.intake import ZIP, Arrived, Intake, bounded, content_type, in_time, parse_form
 from service.api.openapi import ARCHIVE, FILES, takes
@@ -62,15 +63,14 @@ class _Batch:
     request_id: str
     writer: Writer
 
-    def groups(self, files: Sequence[File]) -> Iterator[list[Numbered]]:
+    def groups(self, files: Sequence[File]) -> list[list[Numbered]]:
         """Put small neighbours together, so that they go through the network in one call."""
         limits = self.gateway.segmenter.limits
         scale = scale_of(self.query)
         if scale is None or self.query.page:  # how much the network will see is not known yet
-            yield from ([numbered] for numbered in enumerate(files))
-            return
-        for group in group_small([data for _, data in files], limits, scale=scale):
-            yield [(index, files[index]) for index in group]
+            return [[numbered] for numbered in enumerate(files)]
+        groups = group_small([data for _, data in files], limits, scale=scale)
+        return [[(index, files[index]) for index in group] for group in groups]
 
     async def lines(self, group: Sequence[Numbered]) -> list[tuple[bytes, bool]]:
         """Return the answer to each image or its problem as JSON, and whether it is an answer."""
@@ -168,7 +168,9 @@ async def segment_batch(
         arrived = stack.enter_context(gateway.segmenter.gate.body())
         files = await _read(request, gateway, arrived)
         batch = _Batch(gateway, query, timeout_s, request.state.request_id, writer)
-        framed = _event if EVENTS in whole_header(request, "accept") else _line
+        accept = whole_header(request, "accept").lower()
+        events = EVENTS in accept and weight_of(EVENTS, accept) >= weight_of(LINES, accept)
+        framed = _event if events else _line
         return _Stream(
             _answers(batch, files, framed),
             media_type=EVENTS if framed is _event else LINES,
@@ -236,7 +238,7 @@ async def _answers(
 ) -> AsyncIterator[bytes]:
     """Work on a few images at a time, so that single requests still find room."""
     at_once = max(1, batch.gateway.segmenter.gate.slots // 2)
-    todo = batch.groups(files)
+    todo = iter(await asyncio.to_thread(batch.groups, files))  # it reads every header
     running: set[asyncio.Task[list[tuple[bytes, bool]]]] = set()
     failed = 0
     try:

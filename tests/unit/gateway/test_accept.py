@@ -52,3 +52,22 @@ async def test_every_line_of_a_header_counts(
     assert answer.headers["content-type"] == "image/png"
     sent = [("Content-Type", "image/png"), ("Prefer", "wait=1"), ("Prefer", "respond-async")]
     assert (await client.post("/segment", content=png(), headers=sent)).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("", "application/x-ndjson"),
+        ("*/*", "application/x-ndjson"),
+        ("Text/Event-Stream", "text/event-stream"),
+        ("text/event-stream, */*", "text/event-stream"),
+        ("application/x-ndjson, text/event-stream;q=0", "application/x-ndjson"),
+    ],
+)
+async def test_a_batch_streams_what_is_most_welcome(
+    start_app: StartApp, connect: Connect, accept: str, kind: str
+) -> None:
+    client = await connect(await start_app())
+    files = [("image", ("a.png", png()))]
+    answer = await client.post("/segment/batch", files=files, headers={"Accept": accept})
+    assert answer.headers["content-type"].startswith(kind)

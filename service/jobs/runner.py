@@ -153,8 +153,8 @@ class JobRunner:
         try:
             return await asyncio.shield(claim)
         except asyncio.CancelledError:
-            # The thread goes on. Where the store is away, `recover` sees to it.
-            with contextlib.suppress(JobsUnavailable):
+            # The thread goes on. Where the store fails, `recover` sees to it: this must end.
+            with contextlib.suppress(Exception):
                 if item := await claim:
                     await self.call(store.put_back, item)
             raise

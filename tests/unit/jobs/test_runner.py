@@ -148,6 +148,26 @@ async def test_an_image_that_is_claimed_while_the_runner_is_closed_waits_again(
     assert [item.name for item in put_back] == ["image"]
 
 
+async def test_a_claim_that_fails_while_the_runner_is_closed_does_not_hold_it(
+    start: Start, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claiming, go_on = threading.Event(), threading.Event()
+
+    def fail_late() -> Item | None:
+        claiming.set()
+        go_on.wait(10)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(disk, "claim", fail_late)
+    runner = await start(perform)
+    await until(claiming.is_set)
+    closing = asyncio.create_task(runner.aclose())
+    await asyncio.sleep(0)
+    go_on.set()
+    async with asyncio.timeout(10):
+        await closing
+
+
 async def test_an_error_that_nobody_foresaw_is_the_outcome(start: Start) -> None:
     async def fail(_: Item) -> ItemResult:
         raise ZeroDivisionError

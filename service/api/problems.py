@@ -257,12 +257,13 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> list[str]:
     """Return the methods of every route at a path; Starlette names those of the first alone."""
     routes = [route for route in request.app.routes if not isinstance(route, Mount)]
+    # A mount that was on the way has added its own path to the root's.
+    root = request.scope.get("app_root_path", request.scope["root_path"])
+    scope = {**request.scope, "root_path": root}
     return [
         method
         for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-        if any(
-            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes
-        )
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
     ]
 
 

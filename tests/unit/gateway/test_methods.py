@@ -14,6 +14,7 @@ from tests.unit.gateway.calls import Connect, StartApp
         ("DELETE", "/livez", "GET, HEAD"),
         ("GET", "/segment", "POST"),
         ("PUT", "/web/main.js", "GET, HEAD"),
+        ("POST", "/web/segment", "GET, HEAD"),
     ],
 )
 async def test_allow_names_every_method_of_a_path(

@@ -68,7 +68,10 @@ def kept(*, keep: bool) -> dict[str, str]:
 
 def found_in(response: httpx2.Response) -> Found:
     """Read the answer of ``POST /segment``."""
-    return Found.from_answer(read(response, dict), response.headers.get("embedding-id"))
+    try:
+        return Found.from_answer(read(response, dict), response.headers.get("embedding-id"))
+    except (KeyError, TypeError) as error:
+        raise _foreign(response) from error
 
 
 def read(response: httpx2.Response, kind: type[T]) -> T:

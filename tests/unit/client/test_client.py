@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from discern.calls import read
+from discern.calls import found_in, read
 from discern.client import AsyncClient, Client, Found, NoAnswer, Retries, ServerProblem
 from tests.scenes import draw_scene, png_of, stack_of
 
@@ -217,6 +217,12 @@ def test_what_is_no_json_of_discern_is_no_answer(content: bytes, kind: type) -> 
     request = httpx2.Request("GET", "http://other/models")
     with pytest.raises(NoAnswer, match="http://other/models is no Discern server"):
         read(httpx2.Response(200, content=content, request=request), kind)
+
+
+def test_json_of_another_server_is_no_answer() -> None:
+    request = httpx2.Request("POST", "http://other/segment")
+    with pytest.raises(NoAnswer, match="http://other/segment is no Discern server"):
+        found_in(httpx2.Response(200, json={"ok": True}, request=request))
 
 
 @pytest.mark.parametrize("made", [Client, AsyncClient])

@@ -150,9 +150,6 @@ class Segmenter:
     ) -> None:
         """Infer tiles in one call and label them; what was seen in them is gone at the end."""
         recipe, options = seen.model.recipe, options_at(job.options, seen.image.size, seen.size)
-        if options.min_area is not None:  # asked of whole objects, of which a tile sees pieces
-            least = int(recipe.decoder.get("min_pixels", 1))
-            options = replace(options, min_area=min(options.min_area, least))
         windows = [seen.pixels[tile.window] for tile in tiles]
         predictions = await self.predict(windows, seen.model, job)
         for tile, prediction in zip(tiles, predictions, strict=True):
@@ -236,7 +233,9 @@ def _answer(
     """Find and write on one thread: changing it costs as much as writing a small answer."""
     recipe, size = seen.model.recipe, seen.image.size
     if isinstance(view, Stitcher):
-        found = Labelled(*view.result())
+        # Of what two tiles saw apart, a core may hold a sliver.
+        least = recipe.decoder.get("min_pixels", 1) if job.options.min_area is None else 1
+        found = at_size(Labelled(*view.result()), seen.size, int(least))
     else:
         found = label(view, recipe, seen.size, options_at(job.options, size, seen.size))
     found = at_size(found, size, job.options.min_area)

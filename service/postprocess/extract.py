@@ -26,7 +26,7 @@ from service.postprocess.foreground import foreground_masks
 from service.postprocess.metric_learning import decode_metric_learning
 from service.postprocess.quantised import dequantise
 from service.postprocess.recurrent import decode_recurrent
-from service.postprocess.regions import first_pixels, names_in, rename
+from service.postprocess.regions import areas, first_pixels, names_in, rename
 from service.postprocess.scores import expected_iou
 from service.postprocess.segmentation import Segmentation
 from service.postprocess.spatial import decode_spatial
@@ -136,7 +136,11 @@ def extract(
     BackendFailed
         If the tensors do not cover the image.
     """
-    return rank(label(prediction, recipe, size, options), recipe, options)
+    found = label(prediction, recipe, size, options)
+    if options.min_area:
+        large = areas(found.labels, found.scores.size)[1:] >= options.min_area
+        found = chosen(found, np.flatnonzero(large))
+    return rank(found, recipe, options)
 
 
 def label(
@@ -241,8 +245,7 @@ def _as_the_server_found(
     classes = prediction.extras[signature.CLASSES].astype(np.int64)
     if labels.shape != size or labels.max(initial=0) > scores.size:
         raise BackendFailed(f"the labels {labels.shape} do not cover the image, or have no score")
-    areas = np.bincount(labels.ravel(), minlength=scores.size + 1)[1:]
-    keep = areas >= max(options.min_area or 1, 1)
+    keep = areas(labels, scores.size)[1:] >= max(_least(recipe, options), 1)
     if options.class_ids is not None:
         ids = np.array([category.id for category in recipe.classes])
         keep &= np.isin(ids[classes], list(options.class_ids))
@@ -287,9 +290,18 @@ def _settings(recipe: Recipe, options: ExtractOptions) -> dict[str, Any]:
     }
     if options.bandwidth is not None and recipe.method in ("discriminative", "associative"):
         settings["bandwidth"] = options.bandwidth
-    if options.min_area is not None:
-        settings["min_pixels"] = options.min_area
+    settings["min_pixels"] = _least(recipe, options)
     return settings
+
+
+def _least(recipe: Recipe, options: ExtractOptions) -> int:
+    """Return the fewest pixels of what is decoded.
+
+    A caller may lower the recipe's; what is asked beyond it is left out when all is found, or
+    those that stay would change: their clusters are joined, and given strays, by size.
+    """
+    own = int(recipe.decoder.get("min_pixels", 1))
+    return own if options.min_area is None else min(own, options.min_area)
 
 
 def _at_image_size(tensor: Floats, name: str, stride: int, size: tuple[int, ...]) -> Floats:

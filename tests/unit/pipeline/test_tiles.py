@@ -22,7 +22,7 @@ from service.request import Job, Reply
 from service.settings import Settings
 from tests.live import ROOT
 from tests.scenes import MODEL, write_scenes_model
-from training.data.synthetic import NucleiDataset
+from training.data.synthetic import NucleiDataset, SticksDataset
 from training.metrics.matching import match, overlap
 
 
@@ -48,10 +48,21 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 async def reply_of(
-    gateway: Gateway, pixels: npt.NDArray[np.uint8], *, tile_px: int, kind: Format = Format.RLE
+    gateway: Gateway,
+    pixels: npt.NDArray[np.uint8],
+    *,
+    tile_px: int,
+    kind: Format = Format.RLE,
+    min_area: int | None = None,
+    model: str = "nuclei",
 ) -> Reply:
     job = Job(
-        request_id="tiles", deadline=Deadline.after(120), model="nuclei", tile_px=tile_px, keep=True
+        request_id="tiles",
+        deadline=Deadline.after(120),
+        model=model,
+        options=ExtractOptions(min_area=min_area),
+        tile_px=tile_px,
+        keep=True,
     )
     return await gateway.segmenter.segment(png(pixels), job, WRITERS[kind].render)
 
@@ -105,6 +116,29 @@ async def test_the_smallest_area_is_asked_of_whole_objects_not_of_what_a_tile_se
     assert await found(65) == every[1:]
     assert await found(15_000) == every[2:]
     assert await found(15_361) == []
+
+
+async def test_no_sliver_is_left_where_two_tiles_disagree(gateway: Gateway) -> None:
+    image = SticksDataset(count=1, seed=6, size=420)[0].image
+    reply = await reply_of(gateway, image, tile_px=128, model="sticks")
+    least = reply.result.seen.model.recipe.decoder["min_pixels"]
+    assert min(i.area_px for i in reply.result.segmentation.instances) >= least
+
+
+@pytest.mark.parametrize("tile_px", [192, 256], ids=["tiled", "whole"])
+async def test_the_smallest_area_changes_nothing_that_is_larger(
+    gateway: Gateway, tile_px: int
+) -> None:
+    image = NucleiDataset(count=1, seed=12, size=256, min_objects=60, max_objects=60)[0].image
+
+    async def found(min_area: int | None) -> set[str]:
+        reply = await reply_of(gateway, image, tile_px=tile_px, min_area=min_area)
+        instances = reply.result.segmentation.instances
+        return {i.rle["counts"] for i in instances if i.area_px >= 200}
+
+    every = await found(None)
+    assert len(every) > 20
+    assert await found(200) == every
 
 
 async def test_a_picture_of_the_embedding_of_a_tiled_image_is_refused_with_the_reason(

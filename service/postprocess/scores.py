@@ -75,7 +75,8 @@ def _expected_iou(labels: Int32, planes: Planes, count: int) -> Float64:
             continue
         load(planes, y, 0, width, row)
         for u in range(np.uint64(width)):
-            probability[u] = np.float32(1.0) / (np.float32(1.0) + exp32(-probability[u]))
+            sure = np.float32(1.0) / (np.float32(1.0) + exp32(-probability[u]))
+            probability[u] = np.float32(0.0) if np.isnan(sure) else sure  # background, as ever
         runs = ends(flat, y * width, width, stops)
         _add_runs(labels, y, stops, runs, probability, inside, pixels)
         _add_missed(labels, y, stops, runs, probability, missed)

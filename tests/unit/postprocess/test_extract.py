@@ -282,6 +282,16 @@ def test_the_expected_iou_counts_what_lies_free_around_an_instance(seed: int) ->
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
 
 
+def test_a_pixel_without_a_logit_is_background_to_the_score_as_well() -> None:
+    labels = np.zeros((9, 9), np.int32)
+    labels[2:7, 2:7] = 1
+    logits = np.where(labels > 0, 9.0, -9.0).astype(np.float32)
+    logits[1, 4] = -np.inf
+    known = expected_iou(labels, logits, 1)
+    logits[1, 4] = np.nan
+    np.testing.assert_array_equal(expected_iou(labels, logits, 1), known)
+
+
 def test_a_sharp_outline_is_worth_more_than_a_dim_one() -> None:
     labels = np.zeros((9, 9), np.int32)
     labels[2:7, 2:7] = 1

@@ -124,6 +124,23 @@ def test_an_object_that_the_lattice_misses_is_found() -> None:
     assert found.scores.size == 5
 
 
+def test_pixels_that_are_objects_by_themselves_are_found_where_a_recipe_has_them() -> None:
+    prediction, recipe = blocks()
+    recipe = replace(recipe, decoder={"bandwidth": 1.5, "min_pixels": 1})
+    # Between the samples of the lattice, and far from each other.
+    embedding = np.zeros((2, 128, 128), np.float16)
+    embedding[:, :64, :64] = prediction.embedding
+    logits = np.full((1, 128, 128), -9.0, np.float16)
+    logits[:, :64, :64] = prediction.foreground_logits
+    for number in range(6):
+        y, x = 81 + 2 * (number // 3), 81 + 6 * (number % 3)
+        logits[0, y, x], embedding[0, y, x] = 9.0, 20.0 + 4 * number
+    prediction = Prediction(embedding, logits)
+    found = label(by_server(prediction, recipe), clustered(recipe), (128, 128))
+    assert same(found, label(prediction, recipe, (128, 128)))
+    assert found.scores.size == 4 + 6
+
+
 def test_bytes_are_read_with_their_scales() -> None:
     prediction, recipe = blocks()
     slope = ((0.25, 0.0), (0.0, 0.25))
@@ -138,9 +155,13 @@ def test_bytes_are_read_with_their_scales() -> None:
     )
 
 
+@pytest.mark.parametrize("joins", [{}, {"join_below": 1.0}], ids=["alone", "joined"])
 @pytest.mark.parametrize("value", [-9.0, np.nan])
-def test_an_image_without_foreground_has_no_instances(value: float) -> None:
+def test_an_image_without_foreground_has_no_instances(
+    value: float, joins: dict[str, float]
+) -> None:
     prediction, recipe = blocks()
+    recipe = replace(recipe, decoder={**recipe.decoder, **joins})
     empty = Prediction(prediction.embedding, np.full_like(prediction.foreground_logits, value))
     assert not extract(by_server(empty, recipe), clustered(recipe), (64, 64)).instances
 
@@ -180,6 +201,15 @@ def test_instances_that_lie_in_the_padding_are_left_out() -> None:
     found = extract(by_server(prediction, recipe), clustered(recipe), (64, 32))
     assert found.labels.shape == (64, 32)
     assert [instance.id for instance in found.instances] == [1, 2]
+
+
+def test_what_padding_leaves_too_little_of_is_left_out_unless_it_is_asked_for() -> None:
+    prediction, recipe = blocks()
+    recipe = replace(recipe, decoder={"bandwidth": 1.5, "min_pixels": 25})
+    sent = by_server(prediction, recipe)  # the squares on the right are one column of 24 pixels
+    assert len(extract(sent, clustered(recipe), (64, 37)).instances) == 2
+    least = ExtractOptions(min_area=24)
+    assert len(extract(sent, clustered(recipe), (64, 37), least).instances) == 4
 
 
 @pytest.mark.parametrize(
@@ -229,6 +259,18 @@ def test_a_method_that_clusters_otherwise_is_refused(tmp_path: Path) -> None:
     text = re.sub(r'\\"join_\w+\\":[0-9.]+,', "", path.read_text())
     path.write_text(text.replace("discriminative", "associative"))
     with pytest.raises(ExportError, match="not for associative"):
+        write_clustering(folder)
+
+
+def test_a_setting_that_the_server_does_not_know_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "nuclei"
+    shutil.copytree(ROOT / "model_repository" / "nuclei", folder)
+    path = folder / "config.pbtxt"
+    known = r"\"min_pixels\":"
+    text = path.read_text()
+    assert known in text
+    path.write_text(text.replace(known, rf"\"split_disconnected\":1,{known}"))
+    with pytest.raises(ExportError, match="does not split"):
         write_clustering(folder)
 
 

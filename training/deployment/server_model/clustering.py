@@ -309,8 +309,8 @@ def _missed(
     """Return centres of instances that the lattice has missed: strays with like neighbours."""
     lost = torch.zeros_like(mask)
     lost[mask] = strays
-    together = torch.zeros_like(mask)
-    for axis in (0, 1):
+    together = torch.zeros_like(mask) if min_pixels > 1 else lost
+    for axis in (0, 1) if min_pixels > 1 else ():
         span = mask.shape[axis] - 1
         pair = lost.narrow(axis, 0, span) & lost.narrow(axis, 1, span)
         gap = embedding.narrow(axis + 1, 0, span) - embedding.narrow(axis + 1, 1, span)

@@ -69,7 +69,8 @@ def join(
     for low, high in close.triu(diagonal=1).nonzero().tolist():
         a, b = _root(names, low), _root(names, high)
         names[max(a, b)] = min(a, b)
-    return torch.tensor([_root(names, k) for k in range(len(names))], device=labels.device)
+    roots = [_root(names, k) for k in range(len(names))]
+    return torch.tensor(roots, dtype=torch.int64, device=labels.device)  # also where there is none
 
 
 def _shares(labels: Tensor, count: int) -> Tensor:

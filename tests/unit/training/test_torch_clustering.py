@@ -166,6 +166,14 @@ def test_an_image_without_foreground_has_no_instances(
     assert not extract(by_server(empty, recipe), clustered(recipe), (64, 64)).instances
 
 
+def test_a_pixel_without_a_logit_is_background_to_the_server_as_well() -> None:
+    prediction, recipe = blocks()
+    prediction.foreground_logits[0, 3, 10] = np.nan
+    found = label(by_server(prediction, recipe), clustered(recipe), (64, 64))
+    assert found.scores.size == 4
+    assert np.isfinite(found.scores).all()
+
+
 def test_images_of_a_batch_do_not_touch_each_other() -> None:
     prediction, recipe = blocks()
     embedding = torch.from_numpy(np.stack([prediction.embedding, prediction.embedding[:, ::-1]]))

@@ -151,7 +151,7 @@ def _one(
     for c in range(len(logits)):
         own, confidence = cluster(vectors, above[c] & (best == c), **recipe["decoder"])
         inside = own > 0
-        overlap = _expected_iou(own, logits[c].sigmoid(), confidence.numel())
+        overlap = _expected_iou(own, logits[c].sigmoid().nan_to_num(0.0), confidence.numel())
         labels[inside] = own[inside] + count
         scores.append(_calibrated(confidence, overlap, recipe["score_calibration"]))
         classes.append(torch.full_like(confidence, c, dtype=torch.uint8))

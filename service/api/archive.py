@@ -18,6 +18,12 @@ _PROBLEM: Final = ".problem.json"
 _ENTRY: Final = b"PK\x01\x02"
 """What every entry of an archive's directory begins with."""
 _PIECE: Final = 2**20
+_DAMAGE: Final = (
+    *(zipfile.BadZipFile, EOFError, OSError, ValueError),  # the directory, or where it points
+    *(zlib.error, lzma.LZMAError),  # packed data; bzip2's is an OSError
+    *(NotImplementedError, RuntimeError),  # another compression, or a password
+)
+"""What `zipfile` lets through over an archive that it cannot read."""
 
 
 def unzip(data: bytes, *, max_bytes: int, max_files: int) -> tuple[tuple[str, bytes], ...]:
@@ -45,8 +51,7 @@ def unzip(data: bytes, *, max_bytes: int, max_files: int) -> tuple[tuple[str, by
                 if left < 0:
                     raise TooLarge(f"the images are larger than {max_bytes} bytes", limit=max_bytes)
                 files.append((entry.filename, content))
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError,
-            EOFError, OSError, ValueError) as error:  # fmt: skip
+    except _DAMAGE as error:
         raise MalformedRequest("the archive cannot be read") from error
     if not files:
         raise MalformedRequest("the archive holds no image")

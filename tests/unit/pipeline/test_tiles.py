@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,22 +49,11 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 async def reply_of(
-    gateway: Gateway,
-    pixels: npt.NDArray[np.uint8],
-    *,
-    tile_px: int,
-    kind: Format = Format.RLE,
-    min_area: int | None = None,
-    model: str = "nuclei",
+    gateway: Gateway, pixels: npt.NDArray[np.uint8], *, kind: Format = Format.RLE, **asked: Any
 ) -> Reply:
-    job = Job(
-        request_id="tiles",
-        deadline=Deadline.after(120),
-        model=model,
-        options=ExtractOptions(min_area=min_area),
-        tile_px=tile_px,
-        keep=True,
-    )
+    """Segment a picture; what is asked are fields of `Job`."""
+    fields = {"model": "nuclei", **asked}
+    job = Job(request_id="tiles", deadline=Deadline.after(120), keep=True, **fields)
     return await gateway.segmenter.segment(png(pixels), job, WRITERS[kind].render)
 
 
@@ -99,15 +89,10 @@ async def test_the_smallest_area_is_asked_of_whole_objects_not_of_what_a_tile_se
     image[16:24, 600:608] = 40, 40, 240
 
     async def found(min_area: int | None) -> list[tuple[int, tuple[int, int, int, int]]]:
-        job = Job(
-            request_id="tiles",
-            deadline=Deadline.after(120),
-            model=MODEL,
-            options=ExtractOptions(min_area=min_area),
-            scale=scale,
-            tile_px=int(256 * scale),
+        options, side = ExtractOptions(min_area=min_area), int(256 * scale)
+        reply = await reply_of(
+            scenes, image, model=MODEL, options=options, scale=scale, tile_px=side
         )
-        reply = await scenes.segmenter.segment(png(image), job, WRITERS[Format.RLE].render)
         instances = reply.result.segmentation.instances
         return sorted((instance.area_px, instance.bbox_xywh) for instance in instances)
 
@@ -132,7 +117,8 @@ async def test_the_smallest_area_changes_nothing_that_is_larger(
     image = NucleiDataset(count=1, seed=12, size=256, min_objects=60, max_objects=60)[0].image
 
     async def found(min_area: int | None) -> set[str]:
-        reply = await reply_of(gateway, image, tile_px=tile_px, min_area=min_area)
+        options = ExtractOptions(min_area=min_area)
+        reply = await reply_of(gateway, image, tile_px=tile_px, options=options)
         instances = reply.result.segmentation.instances
         return {i.rle["counts"] for i in instances if i.area_px >= 200}
 

@@ -23,6 +23,7 @@ from service.api.intake import ZIP, Arrived, Intake, bounded, content_type, in_t
 from service.api.openapi import ARCHIVE, FILES, takes
 from service.api.orders import (
     TimeoutHeader,
+    check_for_later,
     deadline_of,
     job_of,
     scale_of,
@@ -164,6 +165,7 @@ async def segment_batch(
             "a batch answers in lines of JSON: choose a JSON format", parameter="format"
         )
     deadline_of(query, timeout_s, gateway)  # its bounds are checked before anything is read
+    await check_for_later(query, gateway)
     with ExitStack() as stack:
         arrived = stack.enter_context(gateway.segmenter.gate.body())
         files = await _read(request, gateway, arrived)

@@ -18,7 +18,7 @@ from service.api.auth import CallerOf
 from service.api.formats import WRITERS, write_answer
 from service.api.intake import ZIP, Arrived, Intake, content_type
 from service.api.openapi import ARCHIVE, ONE_IMAGE, takes
-from service.api.orders import job_of, still_open, within_quota
+from service.api.orders import check_for_later, job_of, still_open, within_quota
 from service.api.problems import MEDIA_TYPE, document, problems
 from service.api.schemas import Format, JobOut, SegmentHeaders, SegmentQuery
 from service.api.state import GatewayOf, intake_of, jobs_of
@@ -109,8 +109,8 @@ async def submit_job(
 ) -> JobOut:
     """Keep what a request asks for, and say where to ask for it."""
     still_open(gateway)
-    _check(query, key)
-    await gateway.segmenter.backend.model(query.model or gateway.settings.default_model)
+    _check_key(key)
+    await check_for_later(query, gateway)
     with gateway.segmenter.gate.body(later=True) as arrived:
         images = await _images(request, gateway.settings, arrived)
         parameters = query.model_dump_json(exclude_defaults=True)
@@ -170,10 +170,7 @@ def _request_id(item: Item) -> str:
     return f"{item.job_id}.{item.number}"
 
 
-def _check(query: SegmentQuery, key: str | None) -> None:
-    for parameter, given in (("keep", query.keep), ("embedding", query.embedding)):
-        if given:
-            raise BadParameter(f"a job has no {parameter}", parameter=parameter)
+def _check_key(key: str | None) -> None:
     if key is not None and not _KEY.fullmatch(key):
         raise BadParameter(
             "Idempotency-Key must be 1 to 255 visible characters", parameter="Idempotency-Key"

@@ -90,6 +90,23 @@ def still_open(gateway: Gateway) -> None:
         raise Draining("this server is shutting down", retry_after_s=1)
 
 
+async def check_for_later(query: SegmentQuery, gateway: Gateway) -> None:
+    """Refuse, before any image is taken, what none of a batch or a job could be answered with.
+
+    Raises
+    ------
+    BadParameter
+        If an embedding is to be kept or used: ids of those go with one answer.
+    ModelNotFound, BackendUnavailable
+        If the model is not there.
+    """
+    for parameter, given in (("keep", query.keep), ("embedding", query.embedding)):
+        if given:
+            raise BadParameter(f"only `POST /segment` has {parameter}", parameter=parameter)
+    model = query.model or gateway.settings.default_model
+    await gateway.segmenter.backend.model(model, query.version)
+
+
 def deadline_of(query: SegmentQuery, timeout_s: float | None, gateway: Gateway) -> Deadline:
     """Return when an answer must be out.
 

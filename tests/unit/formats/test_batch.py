@@ -107,15 +107,22 @@ def test_answers_come_before_the_last_image_is_done(http: httpx2.Client) -> None
     ("query", "body", "code"),
     [
         ("?format=label_png", {"files": FORM}, "bad-parameter"),
+        ("?keep=true", {"files": FORM}, "bad-parameter"),
+        ("?embedding=" + "A" * 22, {"files": FORM}, "bad-parameter"),
+        ("?model=none", {"files": FORM}, "model-not-found"),
+        ("?version=7", {"files": FORM}, "model-not-found"),
         ("", {"content": b"x", "headers": AS_PNG}, "unsupported-format"),
         ("", {"content": b"x", "headers": AS_ZIP}, "malformed-request"),
         ("", {"files": FORM + FORM}, "malformed-request"),
     ],
-    ids=["picture format", "not a batch", "no archive", "too many"],
+    ids=[
+        *("picture format", "keep", "embedding", "no such model", "no such version"),
+        *("not a batch", "no archive", "too many"),
+    ],
 )  # fmt: skip
 def test_what_is_no_batch_is_refused_before_any_answer(
     http: httpx2.Client, query: str, body: dict[str, Any], code: str
 ) -> None:
     response = http.post(f"/segment/batch{query}", **body)
-    assert response.status_code in {400, 415, 422}
+    assert response.status_code in {400, 404, 415, 422}
     assert response.json()["code"] == code

@@ -172,7 +172,12 @@ async def test_a_job_survives_the_server(
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/jobs?keep=true", 422), ("/jobs?model=none", 404), ("/jobs?embedding=" + "A" * 22, 422)],
+    [
+        ("/jobs?keep=true", 422),
+        ("/jobs?model=none", 404),
+        ("/jobs?version=7", 404),
+        ("/jobs?embedding=" + "A" * 22, 422),
+    ],
 )
 async def test_what_cannot_be_a_job_is_refused_at_once(
     start_app: StartApp, connect: Connect, tmp_path: Path, path: str, status: int

@@ -230,9 +230,14 @@ async def _from_form(request: Request, intake: Intake, arrived: Arrived) -> tupl
     parts = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
     if not parts:
         raise MalformedRequest("the form has no file")
-    files = tuple((part.filename or "", part.file.read()) for part in parts)
+    files = tuple((_text(part.filename or ""), part.file.read()) for part in parts)
     await form.close()
     return files
+
+
+def _text(name: str) -> str:
+    """Return a name as JSON can write it: some charsets of forms spell half a character."""
+    return name.encode(errors="replace").decode()
 
 
 async def _answers(

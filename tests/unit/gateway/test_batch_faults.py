@@ -16,7 +16,7 @@ from service.api.schemas import SegmentQuery
 from service.domain import ImageLimits
 from service.imaging.header import Header, read_header
 from service.request import Result
-from tests.unit.gateway.calls import Call, StartApp, png
+from tests.unit.gateway.calls import Call, Connect, StartApp, png
 
 SMALL, ODD = ("small.png", png()), ("odd.png", png(side_px=24))
 
@@ -51,6 +51,21 @@ def test_a_header_that_ends_its_reader_stands_alone(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(together, "read_header", read)
     assert together.group_small([png(), png(), b"", png()], ImageLimits()) == [[0, 1], [2], [3]]
+
+
+async def test_a_name_that_is_no_text_costs_no_answer(
+    start_app: StartApp, connect: Connect
+) -> None:
+    client = await connect(await start_app())
+    head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="+2AA-.png"\r\n\r\n'
+    kind = "multipart/form-data; boundary=b; charset=utf-7"  # the name is half of a pair
+    answer = await client.post(
+        "/segment/batch",
+        content=head + png() + b"\r\n--b--\r\n",
+        headers={"Content-Type": kind},
+    )
+    line, end = map(orjson.loads, answer.content.splitlines())
+    assert (line["name"], end) == ("?.png", {"images": 1, "failed": 0})
 
 
 class Stalled(Call):

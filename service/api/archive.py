@@ -15,6 +15,8 @@ from service.jobs.records import ItemResult
 
 _ENDINGS: Final = {"application/json": ".json", "image/png": ".png", "application/zip": ".zip"}
 _PROBLEM: Final = ".problem.json"
+_MAX_NAME: Final = 2**16 - 1 - len(_PROBLEM)
+"""Bytes of a name, so that its answer has one too."""
 _ENTRY: Final = b"PK\x01\x02"
 """What every entry of an archive's directory begins with."""
 _PIECE: Final = 2**20
@@ -32,7 +34,7 @@ def unzip(data: bytes, *, max_bytes: int, max_files: int) -> tuple[tuple[str, by
     Raises
     ------
     MalformedRequest
-        If it is no archive, holds no file, or one that cannot be read.
+        If it is no archive, holds no file, or one that cannot be read or named in an answer.
     TooLarge
         If it holds more files or, unpacked, more bytes; found out before that much is unpacked. Or
         if its directory is far longer than that, with folders and hidden files.
@@ -43,6 +45,8 @@ def unzip(data: bytes, *, max_bytes: int, max_files: int) -> tuple[tuple[str, by
             entries = [entry for entry in archive.infolist() if _is_wanted(entry.filename)]
             if len(entries) > max_files:
                 raise TooLarge(f"the archive holds more than {max_files} images", limit=max_files)
+            if any(len(entry.filename.encode()) > _MAX_NAME for entry in entries):
+                raise MalformedRequest("the name of an image is too long")
             files, left = [], max_bytes
             for entry in entries:
                 with archive.open(entry) as file:

@@ -8,8 +8,9 @@ import zipfile
 
 import pytest
 
-from service.api.archive import unzip
-from service.errors import TooLarge
+from service.api.archive import unzip, zip_results
+from service.errors import MalformedRequest, TooLarge
+from service.jobs.records import ItemResult
 
 
 def archive(names: list[str], content: bytes = b"") -> bytes:
@@ -44,3 +45,13 @@ def test_entries_are_counted_across_pieces() -> None:
         assert unzip(data, max_bytes=2**22, max_files=len(beginnings) // 32)
         with pytest.raises(TooLarge, match="entries"):
             unzip(data, max_bytes=2**22, max_files=(len(beginnings) // 4 - 1000) // 8)
+
+
+def test_a_name_that_is_taken_leaves_room_for_the_ending_of_its_answer() -> None:
+    longest = 2**16 - 1 - len(".problem.json")
+    ((name, _),) = unzip(archive(["n" * longest], b"x"), max_bytes=9, max_files=1)
+    answers = zip_results([ItemResult(name, 500, "application/problem+json", b"{}")])
+    with zipfile.ZipFile(io.BytesIO(answers)) as zipped:
+        assert zipped.namelist() == [name + ".problem.json"]
+    with pytest.raises(MalformedRequest, match="name"):
+        unzip(archive(["n" * (longest + 1)], b"x"), max_bytes=9, max_files=1)

@@ -142,7 +142,7 @@ async def _patiently(deadline: Deadline, call: Callable[[], Awaitable[T]]) -> T:
             "and either `answer` or `problem`; the last line counts `images` and `failed`.",
             "content": {key: {"schema": {"type": "string"}} for key in (LINES, EVENTS)},
         },
-        **problems(400, 401, 404, 406, 408, 413, 415, 422, 429, 503),
+        **problems(400, 401, 404, 408, 413, 415, 422, 429, 502, 503),
     },
     openapi_extra=takes({**FILES, **ARCHIVE}),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client.exposition import choose_encoder
@@ -31,10 +33,13 @@ from service.telemetry.exposition import OPENMETRICS, encode_openmetrics
 router = APIRouter()
 
 _KEYED = [Depends(caller_of)]
-_MODEL_PROBLEMS = problems(401, 404, 422, 503)
+_MODEL_PROBLEMS = problems(401, 404, 422, 502, 503)
+_NOT_READY: dict[int | str, dict[str, Any]] = {
+    503: {"description": "Not ready; `reasons` say why."}
+}
 
 
-@router.get("/models", tags=["models"], dependencies=_KEYED, responses=problems(401, 503))
+@router.get("/models", tags=["models"], dependencies=_KEYED, responses=problems(401, 502, 503))
 async def list_models(gateway: GatewayOf) -> list[ModelOut]:
     """List the models that are served."""
     default = gateway.settings.default_model
@@ -84,8 +89,8 @@ async def live() -> JSONResponse:
 
 @router.head("/readyz", include_in_schema=False)
 @router.head("/v2/health/ready", include_in_schema=False)
-@router.get("/readyz", tags=["health"])
-@router.get("/v2/health/ready", tags=["health"])
+@router.get("/readyz", tags=["health"], responses=_NOT_READY)
+@router.get("/v2/health/ready", tags=["health"], responses=_NOT_READY)
 async def ready(gateway: GatewayOf) -> JSONResponse:
     """Say whether requests should be sent here, and if not, why."""
     state = await gateway.lifecycle.readiness()

@@ -17,7 +17,7 @@ from service.api.archive import zip_results
 from service.api.auth import CallerOf
 from service.api.formats import WRITERS, write_answer
 from service.api.intake import ZIP, Arrived, Intake, content_type
-from service.api.openapi import ARCHIVE, ONE_IMAGE, takes
+from service.api.openapi import ARCHIVE, ONE_IMAGE, answers, takes
 from service.api.orders import check_for_later, job_of, still_open, within_quota
 from service.api.problems import MEDIA_TYPE, document, problems
 from service.api.schemas import Format, JobOut, SegmentHeaders, SegmentQuery
@@ -51,7 +51,7 @@ IdempotencyKey = Annotated[
     "/jobs",
     status_code=202,
     dependencies=[Depends(within_quota)],
-    responses=problems(400, 404, 408, 413, 415, 429, 503),
+    responses=problems(400, 408, 413, 415, 429, 502),
     openapi_extra=takes({**ONE_IMAGE, **ARCHIVE}),
 )
 async def submit(
@@ -77,9 +77,16 @@ async def get_job(job_id: str, request: Request, caller: CallerOf) -> JobOut:
     return _told(request, await jobs.call(store.status, caller.id, job_id))
 
 
-@router.get("/jobs/{job_id}/result", response_class=Response, responses=problems(409))
+@router.get(
+    "/jobs/{job_id}/result",
+    response_model=None,
+    responses=answers(409, 413, 415, 500, 502, 504),
+)
 async def get_result(job_id: str, request: Request, caller: CallerOf) -> Response:
-    """Return the answer to a job's image as `POST /segment` would have; of several, an archive."""
+    """Return the answer to a job's image as `POST /segment` would have; of several, an archive.
+
+    What became of one image that failed is its problem.
+    """
     jobs = jobs_of(request)
     store = await jobs.store()
     status = await jobs.call(store.status, caller.id, job_id)

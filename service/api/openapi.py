@@ -1,4 +1,4 @@
-"""What OpenAPI is told beyond what FastAPI reads off the routes: bodies, and keys."""
+"""What OpenAPI is told beyond what FastAPI reads off the routes: bodies, answers, and keys."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
+from service.api.formats import JSON, WRITERS
 from service.api.intake import FIELD, MEDIA_TYPES, ZIP
+from service.api.problems import problems
+from service.api.schemas import CocoOut, SegmentAnswer
 
 Content = dict[str, dict[str, Any]]
 
@@ -43,9 +46,19 @@ FILES: Final[Content] = {
 }
 
 
-def takes(content: Content) -> dict[str, Any]:
+def takes(content: Content, *, required: bool = True) -> dict[str, Any]:
     """Return what a route says of its body, as `openapi_extra`."""
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return how a route documents the answer to one image, and problems."""
+    binary = sorted({writer.media_type for writer in WRITERS.values()} - {JSON})
+    found: dict[str, Any] = {
+        "model": SegmentAnswer | list[CocoOut],
+        "content": {kind: {} for kind in binary},
+    }
+    return {200: found, **problems(*statuses)}
 
 
 class DescribedApp(FastAPI):

@@ -23,6 +23,10 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": ProtocolError} for status in (401, 403, 404, 422, 502, 503)
 }
 _KEYED: Final[dict[str, Any]] = {"dependencies": [Depends(caller_of)], "responses": _ERRORS}
+_READY: Final[dict[str, Any]] = {
+    **_KEYED,
+    "responses": {**_ERRORS, 503: {"description": "Not ready, or nobody can tell."}},
+}
 _ADMIN: Final[dict[str, Any]] = {"dependencies": [Depends(admin_of)], "responses": _ERRORS}
 
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
@@ -58,8 +62,8 @@ async def model_metadata(
     )
 
 
-@router.get("/v2/models/{name}/ready", **_KEYED)
-@router.get("/v2/models/{name}/versions/{version}/ready", **_KEYED)
+@router.get("/v2/models/{name}/ready", **_READY)
+@router.get("/v2/models/{name}/versions/{version}/ready", **_READY)
 async def model_ready(
     name: Name, gateway: GatewayOf, version: Version | None = None
 ) -> JSONResponse:

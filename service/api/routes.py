@@ -7,15 +7,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from service.api.formats import JSON, WRITERS, Writer, choose_format, timings_ms, write_answer
+from service.api.formats import WRITERS, Writer, choose_format, timings_ms, write_answer
 from service.api.intake import Arrived
 from service.api.jobs import submit_job
-from service.api.openapi import ONE_IMAGE, takes
+from service.api.openapi import ONE_IMAGE, answers, takes
 from service.api.orders import deadline_of, job_of, scale_of, taken_up, wants_job, whole_header
 from service.api.parameters import described, read_headers, read_query
 from service.api.presence import while_connected
-from service.api.problems import problems
-from service.api.schemas import CocoOut, JobOut, SegmentAnswer, SegmentQuery
+from service.api.schemas import JobOut, SegmentQuery
 from service.api.state import client_of, gateway_of, intake_of
 from service.domain import Deadline
 from service.errors import BadParameter, DeadlineExceeded
@@ -24,10 +23,8 @@ from service.request import Reply, Result, Seen
 
 router = APIRouter(tags=["segment"])
 
-_STATUSES = (400, 401, 404, 406, 408, 413, 415, 422, 429, 502, 503, 504)
-_BINARY_ANSWERS = sorted({writer.media_type for writer in WRITERS.values()} - {JSON})
 _ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {kind: {} for kind in _BINARY_ANSWERS}},
+    **answers(400, 401, 404, 406, 408, 413, 415, 422, 429, 502, 503, 504),
     202: {"model": JobOut, "description": "Taken as a job (`Prefer: respond-async`)."},
 }
 EMBEDDING_ID = "Embedding-Id"
@@ -35,11 +32,11 @@ EMBEDDING_ID = "Embedding-Id"
 
 @router.post(
     "/segment",
-    response_model=SegmentAnswer | list[CocoOut],
-    responses={**_ANSWERS, **problems(*_STATUSES)},
+    response_model=None,
+    responses=_ANSWERS,
     openapi_extra={
         "parameters": described(),
-        **takes(ONE_IMAGE),
+        **takes(ONE_IMAGE, required=False),
     },
 )
 async def segment(request: Request) -> Response:

@@ -28,7 +28,8 @@ from tests.live import LiveGateway
 for kind in ("image/bmp", "image/tiff", "image/gif", "application/zip"):
     schemathesis.serializer(kind)(lambda _context, value: value)  # as drawn: bytes are bytes
 
-schema = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
+ADAPTERS = "cvat,label_studio"
+schema = schemathesis.openapi.from_dict(create_app(Settings(adapters=ADAPTERS)).openapi())
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "15"))
 FAULTS = {500, 501, 502, 505}
 """What no request may bring about; 503 and 504 are answers to load and to tiny deadlines."""
@@ -57,6 +58,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "model_repository": str(folder),
         "default_model": "plain",
         "jobs_file": str(folder / "jobs"),
+        "adapters": ADAPTERS,
         "log_level": "error",
     }
     with LiveGateway(options) as live:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from fastapi import Request
@@ -13,10 +13,14 @@ from fastapi import Request
 from service.api.intake import bounded, in_time
 from service.api.orders import deadline_of, job_of, still_open
 from service.api.presence import while_connected
+from service.api.problems import problems
 from service.api.schemas import SegmentQuery
 from service.errors import MalformedRequest
 from service.gateway import Gateway
 from service.request import Render, Reply
+
+CALL_PROBLEMS: Final = problems(400, 404, 408, 413, 415, 422, 502, 503, 504)
+"""What a call with images can end with."""
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ import orjson
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import Response
 
-from service.api.adapters.calls import json_body, segment
+from service.api.adapters.calls import CALL_PROBLEMS, json_body, segment
 from service.api.formats import JSON
 from service.api.intake import from_base64
 from service.api.openapi import BASE64, object_body, takes
@@ -40,19 +40,19 @@ _THRESHOLD: Final = {"type": "number", "minimum": 0, "maximum": 1}
 _CALL: Final = object_body({"image": BASE64}, {"threshold": _THRESHOLD})
 
 
-@router.get("/api/functions")
+@router.get("/api/functions", responses=problems(502, 503))
 async def list_functions(gateway: GatewayOf) -> dict[str, Any]:
     """List the models as CVAT's functions, by name."""
     return {model.name: _function(model) for model in await gateway.segmenter.backend.models()}
 
 
-@router.get("/api/functions/{name}")
+@router.get("/api/functions/{name}", responses=problems(404, 502, 503))
 async def get_function(name: str, gateway: GatewayOf) -> dict[str, Any]:
     """Describe one model as a function."""
     return _function(await gateway.segmenter.backend.model(name))
 
 
-@router.post("/api/function_invocations", openapi_extra=takes(_CALL))
+@router.post("/api/function_invocations", responses=CALL_PROBLEMS, openapi_extra=takes(_CALL))
 async def invoke(
     request: Request,
     gateway: GatewayOf,

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import orjson
 from fastapi import APIRouter, Depends, Request
 
-from service.api.adapters.calls import json_body, segment
+from service.api.adapters.calls import CALL_PROBLEMS, json_body, segment
 from service.api.adapters.task_images import TaskImages
 from service.api.openapi import json_schema, object_body, takes
 from service.api.orders import within_quota
@@ -66,9 +66,15 @@ def router_for(settings: Settings) -> APIRouter:
         return {"results": await _predict(request, gateway, images)}
 
     router.add_api_route("/health", health)
-    router.add_api_route("/setup", setup, methods=["POST"])
+    router.add_api_route("/setup", setup, methods=["POST"], responses=problems(404, 502, 503))
     router.add_api_route("/webhook", webhook, methods=["POST"])
-    router.add_api_route("/predict", predict, methods=["POST"], openapi_extra=takes(_TASKS))
+    router.add_api_route(
+        "/predict",
+        predict,
+        methods=["POST"],
+        responses=CALL_PROBLEMS,
+        openapi_extra=takes(_TASKS),
+    )
     return router
 
 

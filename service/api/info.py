@@ -61,6 +61,8 @@ async def get_limits(gateway: GatewayOf) -> LimitsOut:
         max_body_bytes=settings.max_body_bytes,
         max_image_pixels=settings.max_image_pixels,
         max_image_side_px=settings.max_image_side_px,
+        max_job_bytes=settings.max_job_bytes,
+        max_job_images=settings.max_job_images,
         media_types=list(MEDIA_TYPES),
         formats=[entry.value for entry in Format],
         timeout_ms=Bound(min=1, max=settings.max_timeout_ms),

@@ -334,6 +334,10 @@ class LimitsOut(BaseModel):
     max_body_bytes: int
     max_image_pixels: int
     max_image_side_px: int
+    max_job_bytes: int = Field(
+        description="Of a batch or a job of several images: of the body, and of what is unpacked."
+    )
+    max_job_images: int = Field(description="Images of a batch, or of a job.")
     media_types: list[str]
     formats: list[str]
     timeout_ms: Bound

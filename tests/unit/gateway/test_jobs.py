@@ -112,7 +112,11 @@ async def test_an_archive_beyond_the_limits_is_refused(
     client = await connect(
         await start_app(jobs_file=tmp_path / "jobs", max_job_images=3, max_job_bytes=100_000)
     )
-    assert (await client.post("/jobs", content=content, headers=ZIP)).status_code == status
+    refused = await client.post("/jobs", content=content, headers=ZIP)
+    assert refused.status_code == status
+    if status == 413:
+        limits = (await client.get("/limits")).json()
+        assert refused.json()["limit"] in (limits["max_job_images"], limits["max_job_bytes"])
 
 
 @pytest.mark.parametrize(

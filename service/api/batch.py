@@ -155,8 +155,8 @@ async def segment_batch(
     """Find the objects of many images.
 
     Send them as the files of a form, or as a zip archive (`application/zip`). Answers stream back
-    as lines of JSON, or as server-sent events if `Accept` asks for `text/event-stream`. Parameters
-    are those of `POST /segment`; the format must be one that is JSON.
+    as lines of JSON, or as server-sent events if `Accept` prefers `text/event-stream`. Parameters
+    are those of `POST /segment` but `keep` and `embedding`; the format must be one that is JSON.
     """
     still_open(gateway)
     writer = WRITERS[query.format or Format.RLE]
@@ -170,9 +170,8 @@ async def segment_batch(
         arrived = stack.enter_context(gateway.segmenter.gate.body())
         files = await _read(request, gateway, arrived)
         batch = _Batch(gateway, query, timeout_s, request.state.request_id, writer)
-        accept = whole_header(request, "accept").lower()
-        events = EVENTS in accept and weight_of(EVENTS, accept) >= weight_of(LINES, accept)
-        framed = _event if events else _line
+        accept = whole_header(request, "accept")
+        framed = _event if weight_of(EVENTS, accept) > weight_of(LINES, accept) else _line
         return _Stream(
             _answers(batch, files, framed),
             media_type=EVENTS if framed is _event else LINES,

@@ -60,7 +60,10 @@ async def test_every_line_of_a_header_counts(
         ("", "application/x-ndjson"),
         ("*/*", "application/x-ndjson"),
         ("Text/Event-Stream", "text/event-stream"),
-        ("text/event-stream, */*", "text/event-stream"),
+        ("text/event-stream, application/json", "text/event-stream"),
+        ("text/event-stream, */*;q=0.9", "text/event-stream"),
+        ("text/event-stream, */*", "application/x-ndjson"),
+        ("text/event-stream;q=0", "application/x-ndjson"),
         ("application/x-ndjson, text/event-stream;q=0", "application/x-ndjson"),
     ],
 )

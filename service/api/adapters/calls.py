@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 from fastapi import Request
 
-from service.api.intake import bounded, in_time
+from service.api.intake import bounded, in_time, parse_json
 from service.api.orders import deadline_of, job_of, still_open
 from service.api.presence import while_connected
 from service.api.problems import problems
@@ -19,6 +19,11 @@ from service.errors import MalformedRequest
 from service.gateway import Gateway
 from service.request import Render, Reply
 
+_MAX_PARTS: Final = 2**20
+"""Objects, lists, and quotes around texts; tasks with thousands of results have fewer.
+
+Numbers are not counted: tasks that were annotated hold millions, the runs of their masks.
+"""
 CALL_PROBLEMS: Final = problems(400, 404, 408, 413, 415, 422, 502, 503, 504)
 """What a call with images can end with."""
 
@@ -41,7 +46,7 @@ async def json_body(request: Request, gateway: Gateway) -> AsyncIterator[Any]:
             chunks = bounded(request, settings.max_body_bytes, arrived)
             body = b"".join([chunk async for chunk in chunks])
         try:
-            parsed = await asyncio.to_thread(orjson.loads, body)
+            parsed = await asyncio.to_thread(parse_json, body, most=_MAX_PARTS, marks=b'[{"')
         except orjson.JSONDecodeError as error:
             raise MalformedRequest("the body is not JSON") from error
         del body  # its text is in `parsed` as well

@@ -37,6 +37,8 @@ from service.request import Result
 from service.settings import Settings
 
 RUN_BITS: Final = (3, 4, 8, 16)
+_MAX_CONFIG: Final = 2**18
+"""Characters of a labelling interface: a tree is made of it while nothing else happens."""
 _ASKED: Final = ("model", "scale", "page", "channel")
 _TASKS: Final = object_body(
     {
@@ -142,10 +144,12 @@ class _Config:
     Raises
     ------
     ValueError, KeyError
-        If it has no image with brush labels.
+        If it has no image with brush labels, or is longer than any.
     """
 
     def __init__(self, text: str) -> None:
+        if len(text) > _MAX_CONFIG:
+            raise ValueError("too long")
         if "<!" in text.replace("<!--", ""):  # no document type, so no entities to blow up
             raise ValueError("document types are not read")
         try:

@@ -67,3 +67,22 @@ async def test_a_server_that_ends_refuses_before_the_body_is_read(
     call = Call(app, path, headers=JSON)  # sends nothing at all
     assert await call.answered() == 503
     assert call.problem()["code"] == "draining"
+
+
+@both
+async def test_very_many_parts_are_refused_but_for_numbers(
+    start_app: StartApp, path: str, body: bytes
+) -> None:
+    app, _ = await opened(start_app)
+    for more, status in ((b"[]," * 2**20, 400), (b"255," * 2**20, 200)):
+        call = Call(app, path, headers=JSON)
+        call.send(body[:-1] + b',"runs":[' + more + b"0]}")
+        assert await call.answered() == status
+
+
+async def test_a_labelling_interface_is_no_longer_than_any(start_app: StartApp) -> None:
+    app, _ = await opened(start_app)
+    call = Call(app, LABEL_STUDIO[0], headers=JSON)
+    config = CONFIG.replace("</View>", "<View/>" * 50_000 + "</View>")
+    call.send(orjson.dumps({"tasks": TASKS, "label_config": config}))
+    assert await call.answered() == 400

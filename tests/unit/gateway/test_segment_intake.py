@@ -93,6 +93,29 @@ async def test_a_body_that_is_not_what_it_says_is_a_problem_of_the_caller(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize("part", [b"[],", b'{"a":1},', b'"ab",', b"1,", b"[[[[]]]],"])
+async def test_a_json_body_of_very_many_parts_is_refused_before_they_are_made(
+    start_app: StartApp, connect: Connect, part: bytes
+) -> None:
+    client = await connect(await start_app())
+    body = b'{"image": [' + part * (2**21 // len(part)) + b"0]}"
+    tracemalloc.start()
+    answer = await client.post("/segment", content=body, headers=JSON)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed-request")
+    assert peak < 3 * len(body)  # the body twice, and nothing of what it says
+
+
+async def test_a_json_body_of_one_long_text_has_few_parts(
+    start_app: StartApp, connect: Connect
+) -> None:
+    client = await connect(await start_app())
+    padded = png() + bytes(2**21)
+    body = b'{"image": {"base64": "%s"}}' % base64.b64encode(padded)
+    assert (await client.post("/segment", content=body, headers=JSON)).status_code == 200
+
+
 @pytest.mark.parametrize("charset", ["undefined", "nonsense", "idna", "utf-16", "base64", "\xe9"])
 @pytest.mark.parametrize("path", ["/segment", "/segment/batch"])
 async def test_a_form_in_a_charset_that_is_none_is_no_fault_of_ours(

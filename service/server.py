@@ -12,6 +12,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from service.api.heads import BoundedHeads
 from service.domain import Deadline
 from service.gateway import Gateway
 from service.settings import Settings
@@ -103,6 +104,7 @@ def create_server(
         app,
         host=settings.host,
         port=settings.port,
+        http=BoundedHeads,
         access_log=False,
         log_config=None,
         server_header=False,

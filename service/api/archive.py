@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import lzma
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -20,46 +19,80 @@ _MAX_NAME: Final = 2**16 - 1 - len(_PROBLEM)
 _ENTRY: Final = b"PK\x01\x02"
 """What every entry of an archive's directory begins with."""
 _PIECE: Final = 2**20
+_BOUNDED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Methods of which `zipfile` unpacks no more than it is asked for; of bzip2 a kilobyte can become
+gigabytes at once."""
 _DAMAGE: Final = (
     *(zipfile.BadZipFile, EOFError, OSError, ValueError),  # the directory, or where it points
-    *(zlib.error, lzma.LZMAError),  # packed data; bzip2's is an OSError
-    *(NotImplementedError, RuntimeError),  # another compression, or a password
+    zlib.error,  # packed data
+    *(NotImplementedError, RuntimeError),  # encryption, or a password
 )
 """What `zipfile` lets through over an archive that it cannot read."""
 
 
-def unzip(data: bytes, *, max_bytes: int, max_files: int) -> tuple[tuple[str, bytes], ...]:
-    """Return the files of an archive by name; folders and hidden files are left out.
+class Archive:
+    """The images of an archive, of which all that is in it is known before any is unpacked.
+
+    Folders and hidden files are left out.
+
+    Parameters
+    ----------
+    data : bytes
+        The archive.
+    max_bytes : int
+        Largest size of its images together, unpacked.
+    max_files : int
+        Most images.
+
+    Attributes
+    ----------
+    unpacked_bytes : int
+        How large its images say they are; more than that does not come out of it.
 
     Raises
     ------
     MalformedRequest
-        If it is no archive, holds no file, or one that cannot be read or named in an answer.
+        If it is no archive, holds no image, or one that cannot be read or named in an answer.
     TooLarge
-        If it holds more files or, unpacked, more bytes; found out before that much is unpacked. Or
-        if its directory is far longer than that, with folders and hidden files.
+        If it holds more images, or larger ones; or if its directory is far longer than that, with
+        folders and hidden files.
     """
-    _check_entries(data, max_files)
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = [entry for entry in archive.infolist() if _is_wanted(entry.filename)]
-            if len(entries) > max_files:
-                raise TooLarge(f"the archive holds more than {max_files} images", limit=max_files)
-            if any(len(entry.filename.encode()) > _MAX_NAME for entry in entries):
-                raise MalformedRequest("the name of an image is too long")
-            files, left = [], max_bytes
-            for entry in entries:
-                with archive.open(entry) as file:
-                    content = file.read(left + 1)  # what the archive says of its size is hearsay
-                left -= len(content)
-                if left < 0:
-                    raise TooLarge(f"the images are larger than {max_bytes} bytes", limit=max_bytes)
-                files.append((entry.filename, content))
-    except _DAMAGE as error:
-        raise MalformedRequest("the archive cannot be read") from error
-    if not files:
-        raise MalformedRequest("the archive holds no image")
-    return tuple(files)
+
+    def __init__(self, data: bytes, *, max_bytes: int, max_files: int) -> None:
+        _check_entries(data, max_files)
+        try:
+            self._zip = zipfile.ZipFile(io.BytesIO(data))
+        except _DAMAGE as error:
+            raise MalformedRequest("the archive cannot be read") from error
+        self._entries = [entry for entry in self._zip.infolist() if _is_wanted(entry.filename)]
+        self.unpacked_bytes = sum(entry.file_size for entry in self._entries)
+        if not self._entries:
+            raise MalformedRequest("the archive holds no image")
+        if len(self._entries) > max_files:
+            raise TooLarge(f"the archive holds more than {max_files} images", limit=max_files)
+        if self.unpacked_bytes > max_bytes:
+            raise TooLarge(f"the images are larger than {max_bytes} bytes", limit=max_bytes)
+        if any(len(entry.filename.encode()) > _MAX_NAME for entry in self._entries):
+            raise MalformedRequest("the name of an image is too long")
+        if any(entry.compress_type not in _BOUNDED for entry in self._entries):
+            raise MalformedRequest("the archive is packed with another method than Deflate")
+
+    def images(self) -> tuple[tuple[str, bytes], ...]:
+        """Return the images by name.
+
+        Raises
+        ------
+        MalformedRequest
+            If one cannot be read.
+        """
+        try:
+            return tuple((entry.filename, self._unpack(entry)) for entry in self._entries)
+        except _DAMAGE as error:
+            raise MalformedRequest("the archive cannot be read") from error
+
+    def _unpack(self, entry: zipfile.ZipInfo) -> bytes:
+        with self._zip.open(entry) as file:
+            return file.read(entry.file_size)  # without a number it unpacks first, and cuts then
 
 
 def zip_results(results: Iterable[ItemResult]) -> bytes:

@@ -15,7 +15,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from service.api.archive import unzip
+from service.api.archive import Archive
 from service.domain import Deadline
 from service.errors import (
     BodyTooSlow,
@@ -126,8 +126,8 @@ class Intake:
     async def read_zip(self, request: Request, arrived: Arrived) -> tuple[tuple[str, bytes], ...]:
         """Read the images out of a body that is a zip archive.
 
-        While it is unpacked the archive counts, afterwards what came out of it: counted together,
-        an archive of more than half of the memory set aside could never be taken.
+        While it arrives the archive counts, then what will come out of it, before it does: counted
+        together, an archive of more than half of the memory set aside could never be taken.
 
         Raises
         ------
@@ -137,11 +137,11 @@ class Intake:
         async with in_time(self.seconds):
             body = bounded(request, self.max_bytes, arrived)
             data = b"".join([chunk async for chunk in body])
-        images = await asyncio.to_thread(
-            unzip, data, max_bytes=self.max_bytes, max_files=self.max_files
+        archive = await asyncio.to_thread(
+            Archive, data, max_bytes=self.max_bytes, max_files=self.max_files
         )
-        arrived(sum(len(image) for _, image in images) - len(data))  # `data` goes with this frame
-        return images
+        arrived(archive.unpacked_bytes - len(data))  # `data` goes with this frame
+        return await asyncio.to_thread(archive.images)
 
     async def _from_json(self, body: bytes, deadline: Deadline, arrived: Arrived) -> bytes:
         # On a thread: megabytes of base64 would keep everyone else waiting.

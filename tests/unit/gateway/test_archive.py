@@ -8,17 +8,21 @@ import zipfile
 
 import pytest
 
-from service.api.archive import unzip, zip_results
+from service.api.archive import Archive, zip_results
 from service.errors import MalformedRequest, TooLarge
 from service.jobs.records import ItemResult
 
 
-def archive(names: list[str], content: bytes = b"") -> bytes:
+def archive(names: list[str], content: bytes = b"", compression: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as zipped:
+    with zipfile.ZipFile(buffer, "w", compression) as zipped:
         for name in names:
             zipped.writestr(name, content)
     return buffer.getvalue()
+
+
+def unzip(data: bytes, *, max_bytes: int, max_files: int) -> tuple[tuple[str, bytes], ...]:
+    return Archive(data, max_bytes=max_bytes, max_files=max_files).images()
 
 
 def test_very_many_entries_are_refused_before_an_object_is_made_of_each() -> None:
@@ -55,3 +59,26 @@ def test_a_name_that_is_taken_leaves_room_for_the_ending_of_its_answer() -> None
         assert zipped.namelist() == [name + ".problem.json"]
     with pytest.raises(MalformedRequest, match="name"):
         unzip(archive(["n" * (longest + 1)], b"x"), max_bytes=9, max_files=1)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_that_unpack_without_bound_are_refused(compression: int) -> None:
+    data = archive(["a.png"], bytes(2**24), compression)
+    tracemalloc.start()
+    with pytest.raises(MalformedRequest, match="Deflate"):
+        unzip(data, max_bytes=2**20 * 32, max_files=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_an_archive_that_says_it_is_small_unpacks_no_further() -> None:
+    size = 2**24
+    data = archive(["a.png"], bytes(size), zipfile.ZIP_DEFLATED)
+    lie = data.replace(size.to_bytes(4, "little"), (100).to_bytes(4, "little"))
+    tracemalloc.start()
+    with pytest.raises(MalformedRequest, match="cannot be read"):
+        unzip(lie, max_bytes=2**25, max_files=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 
 from service.api.intake import Intake
 from service.api.middleware import CLIENT_GONE
+from service.errors import Overloaded
 from service.workers import Gate
 from tests.unit.gateway.calls import Call, Connect, StartApp, png, until
 
@@ -184,6 +185,22 @@ async def test_an_archive_counts_as_what_came_out_of_it(compression: int) -> Non
         await until(lambda: tracemalloc.get_traced_memory()[0] < 1.1 * size)
     tracemalloc.stop()
     assert [len(image) for _, image in images] == [size]
+    assert gate.held_bytes == 0
+
+
+async def test_an_archive_for_which_no_room_is_left_is_not_unpacked() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(3 * 2**20))
+    gate = Gate(slots=1, waiting=0, held_bytes=4 * 2**20)
+    with gate.body() as others, gate.body() as arrived:
+        others(2 * 2**20)
+        tracemalloc.start()
+        with pytest.raises(Overloaded):
+            await Intake(4 * 2**20, 1.0).read_zip(request_with(buffer.getvalue()), arrived)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 2**20
     assert gate.held_bytes == 0
 
 

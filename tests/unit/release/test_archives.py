@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from release.build import pack, write_sums
+from release.build import ROOT, pack, write_sums
 
 
 @pytest.fixture
@@ -40,3 +41,9 @@ def test_sums_are_those_that_sha256sum_checks(models: Path) -> None:
     folder = models / "nuclei/1"
     write_sums(folder)
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder, check=True)
+
+
+def test_the_release_tools_bring_what_the_wheel_is_built_with() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    tools = declared["project"]["optional-dependencies"]["release"]
+    assert set(declared["build-system"]["requires"]) <= set(tools)

@@ -14,6 +14,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from service.settings import Settings
+
 Resource = dict[str, Any]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -30,6 +32,12 @@ TRITON: Final = f"triton{SUFFIX}"
 
 APART_FROM_JOBS_MIB: Final = 128
 """Room in ``/tmp`` for compiled kernels and the rest."""
+
+PROCESS_MIB: Final = 400
+"""A gateway with the shipped models that has not been asked anything yet."""
+
+BYTES_OF_A_PIXEL: Final = 20
+"""At the peak of a request, whose image holds many objects and whose answer is polygons."""
 
 needs_kubectl = pytest.mark.skipif(
     shutil.which("kubectl") is None, reason="kubectl is not installed: overlays cannot be rendered"
@@ -118,6 +126,13 @@ def settings_of(resources: tuple[Resource, ...], workload: Workload) -> dict[str
     for source in container.get("envFrom", []):
         found |= named(resources, "ConfigMap", source["configMapRef"]["name"])["data"]
     return found | {entry["name"]: entry.get("value", "") for entry in container.get("env", [])}
+
+
+def memory_mib(settings: Settings) -> float:
+    """Return what a gateway needs while every slot works on the largest image there may be."""
+    images = settings.in_flight_limit() * settings.max_image_pixels * BYTES_OF_A_PIXEL
+    kept = settings.embedding_cache_bytes + settings.max_queue_bytes
+    return PROCESS_MIB + (images + kept) / 2**20
 
 
 def mebibytes(text: str) -> int:

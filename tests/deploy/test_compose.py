@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from service.settings import Settings
-from tests.deploy.manifests import APART_FROM_JOBS_MIB, ROOT, mebibytes
+from tests.deploy.manifests import APART_FROM_JOBS_MIB, ROOT, mebibytes, memory_mib
 
 FILE: Final = ROOT / "docker-compose.yml"
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
@@ -76,12 +76,12 @@ def test_a_gateway_has_as_many_threads_as_cores_on_any_host(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GATEWAYS)
-def test_the_memory_of_a_gateway_holds_its_jobs_and_sqlites_journal_of_them(name: str) -> None:
+def test_the_memory_of_a_gateway_holds_jobs_and_the_largest_images_in_every_slot(name: str) -> None:
     (tmpfs,) = SERVICES[name]["tmpfs"]
     jobs = 2 * settings_of(name).jobs_max_bytes / 2**20
     assert mebibytes(re.findall(r"size=(\w+)", tmpfs)[0]) >= jobs + APART_FROM_JOBS_MIB
     memory = SERVICES[name]["deploy"]["resources"]["limits"]["memory"]
-    assert mebibytes(memory) >= 2048 + jobs
+    assert mebibytes(memory) >= memory_mib(settings_of(name)) + jobs
     assert settings_of(name).max_job_bytes <= settings_of(name).jobs_max_bytes
 
 

@@ -30,6 +30,7 @@ from tests.deploy.manifests import (
     WITH_TRITON,
     Workload,
     mebibytes,
+    memory_mib,
     named,
     needs_kubectl,
     of_kind,
@@ -150,6 +151,13 @@ def test_the_disk_of_a_pod_holds_its_jobs_and_sqlites_journal_of_them(overlay: s
     limits = gateway.pod["containers"][0]["resources"]["limits"]
     assert mebibytes(limits["ephemeral-storage"]) > folder
     assert settings.max_job_bytes <= settings.jobs_max_bytes
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_memory_of_a_pod_holds_the_largest_images_in_every_slot(overlay: str) -> None:
+    limits = workload(overlay, "gateway").pod["containers"][0]["resources"]["limits"]
+    settings = gateway_settings(overlay).model_copy(update={"workers": int(limits["cpu"])})
+    assert mebibytes(limits["memory"]) >= memory_mib(settings)
 
 
 EDGES_EMBEDDED = {"default-deny", "gateway-from-clients", "gateway-from-prometheus"}

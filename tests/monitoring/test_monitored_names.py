@@ -25,7 +25,7 @@ from tests.monitoring.expressions import (
 PROCESS: Final = dict.fromkeys(
     (
         "process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds",
-        "process_max_fds",
+        "process_max_fds", "process_start_time_seconds",
     ),
     (),
 )  # fmt: skip

@@ -201,6 +201,16 @@ def test_a_port_that_nobody_has_is_found(kind: str, name: str, port: str, rule: 
 
 
 @pytest.mark.parametrize("overlay", PRODUCTION)
+def test_a_pod_whose_image_is_still_on_its_way_is_not_scraped_and_so_not_down(overlay: str) -> None:
+    dropped = {"action": "drop", "sourceLabels": ["__meta_kubernetes_pod_phase"]}
+    monitors = of_kind(render(overlay), "ServiceMonitor", "PodMonitor")
+    for monitor in monitors:
+        (end,) = monitor["spec"].get("endpoints") or monitor["spec"]["podMetricsEndpoints"]
+        assert end["relabelings"] == [{**dropped, "regex": "Pending"}]
+    assert len(monitors) == (2 if overlay in WITH_TRITON else 1)
+
+
+@pytest.mark.parametrize("overlay", PRODUCTION)
 def test_scalers_count_what_the_gateway_and_triton_report(overlay: str) -> None:
     assert {"segment_inflight_requests", "segment_queue_depth"} <= scaled_by(overlay)
     assert scaled_by(overlay) <= GATEWAY_METRICS | TRITON_METRICS

@@ -32,7 +32,7 @@ RUN --mount=type=secret,id=pip_conf,target=/run/secrets/pip_conf \
 # Dependencies before source: a change of the code leaves this layer alone.
 RUN --mount=type=secret,id=pip_conf,target=/run/secrets/pip_conf \
     --mount=type=secret,id=ca_bundle,target=/run/secrets/ca_bundle \
-    /opt/build/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["ort"], *p["optional-dependencies"]["redis"], sep="\n")' > requirements.txt \
+    /opt/build/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; extras = p["optional-dependencies"]; print(*p["dependencies"], *extras["ort"], *extras["otlp"], *extras["redis"], sep="\n")' > requirements.txt \
     && /opt/build/bin/pip --python /opt/discern/bin/python install --quiet --no-compile \
         --only-binary :all: --constraint constraints.txt --requirement requirements.txt
 

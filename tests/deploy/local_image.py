@@ -117,7 +117,8 @@ def download_wheels(folder: Path) -> subprocess.CompletedProcess[str]:
     """Fetch what the Dockerfile installs, with this machine's own pip configuration."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["ort"], *extras["redis"], "setuptools"]
+    served = [*extras["ort"], *extras["otlp"], *extras["redis"]]
+    wanted = [*project["dependencies"], *served, "setuptools"]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:"]
     return subprocess.run(
         [*pip, "--dest", str(folder), "--constraint", str(ROOT / "constraints.txt"), *wanted],

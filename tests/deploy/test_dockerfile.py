@@ -66,6 +66,13 @@ def test_every_variable_of_the_image_is_a_setting_with_a_value_it_accepts() -> N
     assert arguments_of("EXPOSE") == [str(settings.port)]
 
 
+def test_every_extra_that_a_setting_needs_is_in_the_image() -> None:
+    texts = " ".join(field.description or "" for field in Settings.model_fields.values())
+    needed = set(re.findall(r"extra `(\w+)`", texts))
+    assert needed == {"otlp", "redis"}
+    assert needed <= set(re.findall(r'extras\["(\w+)"\]', TEXT))
+
+
 def test_the_models_are_copied_to_where_the_gateway_looks() -> None:
     assert arguments_of("COPY")[-2].split()[-1] == environment()["DISCERN_MODEL_REPOSITORY"]
 

@@ -63,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,  # drawn by a page of ours: FastAPI's own fetches its scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # behind a proxy that ends TLS it would lead away from HTTPS
     )
     app.keys_needed = settings.api_keys_file is not None
     app.state.gateway = gateway

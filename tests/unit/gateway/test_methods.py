@@ -31,3 +31,12 @@ async def test_head_is_answered_as_get_is(start_app: StartApp, connect: Connect,
     asked, headed = await client.get(path), await client.head(path)
     assert headed.status_code == asked.status_code == 200
     assert headed.headers["content-length"] == asked.headers["content-length"]
+
+
+@pytest.mark.parametrize("path", ["/segment/", "/models/"])
+async def test_a_slash_at_the_end_leads_nowhere(
+    start_app: StartApp, connect: Connect, path: str
+) -> None:
+    client = await connect(await start_app())
+    answer = await client.post(path)
+    assert (answer.status_code, "location" in answer.headers) == (404, False)

@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final, ParamSpec, TypedDict, TypeVar
 
+from pydantic import ValidationError
+
 from discern.client import Client, DiscernClientError
 from discern.results import Settings as Asked
-from service.api.schemas import Format
+from service.api.orders import scale_of
+from service.api.schemas import Format, SegmentQuery
 from service.domain import Deadline, Plane
 from service.errors import DiscernError
 from service.files import Answer
@@ -84,20 +87,8 @@ def answering(
     arguments: argparse.Namespace, settings: Settings, wanted: Format, *, images: int = 1
 ) -> Iterator[tuple[Answer, int]]:
     """Hand over what answers images, here or on a server, and how many at once suit it."""
+    asked = _asked(arguments)
     if arguments.url:
-        asked: Asked = {}
-        for name in (
-            "model",
-            "page",
-            "channel",
-            "scale",
-            "bandwidth",
-            "foreground_threshold",
-            "min_area",
-            "min_score",
-        ):
-            if getattr(arguments, name) is not None:
-                asked[name] = getattr(arguments, name)
         with _told(Client, arguments.url, **calling(settings)) as client:
             limits = _told(client.limits)
 
@@ -106,26 +97,53 @@ def answering(
 
             yield there, max(1, int(limits["in_flight"]))
         return
+    ask = partial(_job, _within_bounds(asked), settings)
     count = lanes_for(images, settings)
-    with lanes(settings, wanted, count=count, ask=partial(_job, arguments, settings)) as here:
+    with lanes(settings, wanted, count=count, ask=ask) as here:
         yield here, count
 
 
-def _job(arguments: argparse.Namespace, settings: Settings, deadline: Deadline) -> Job:
+def _asked(arguments: argparse.Namespace) -> Asked:
+    asked: Asked = {}
+    for name in (
+        "model",
+        "page",
+        "channel",
+        "scale",
+        "bandwidth",
+        "foreground_threshold",
+        "min_area",
+        "min_score",
+    ):
+        if getattr(arguments, name) is not None:
+            asked[name] = getattr(arguments, name)
+    return asked
+
+
+def _within_bounds(asked: Asked) -> SegmentQuery:
+    """Read what is asked as a server does; the first that is out of bounds is named."""
+    try:
+        return SegmentQuery.model_validate(asked)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-")
+        raise DiscernError(f"--{name}: {first['msg']}, not {first['input']}") from error
+
+
+def _job(query: SegmentQuery, settings: Settings, deadline: Deadline) -> Job:
     """Return what is asked of an image in this process."""
-    scale = 1.0 if arguments.scale is None else arguments.scale
     return Job(
         request_id=uuid.uuid4().hex,
         deadline=deadline,
-        model=arguments.model or settings.default_model,
+        model=query.model or settings.default_model,
         options=ExtractOptions(
-            bandwidth=arguments.bandwidth,
-            foreground_threshold=arguments.foreground_threshold,
-            min_area=arguments.min_area,
-            min_score=arguments.min_score,
+            bandwidth=query.bandwidth,
+            foreground_threshold=query.foreground_threshold,
+            min_area=query.min_area,
+            min_score=query.min_score,
         ),
-        plane=Plane(arguments.page or 0, arguments.channel),
-        scale=None if scale == AUTO else scale,
+        plane=Plane(query.page or 0, query.channel),
+        scale=scale_of(query),
     )
 
 

@@ -104,6 +104,28 @@ def test_a_scale_out_of_bounds_is_named(
     assert "scale" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--bandwidth", "-1"),
+        ("--foreground-threshold", "2"),
+        ("--min-area", "-5"),
+        ("--min-score", "3"),
+        ("--scale", "nan"),
+    ],
+)
+@pytest.mark.parametrize("command", ["segment", "view"])
+def test_a_setting_out_of_bounds_is_named_before_any_work(
+    picture: Path, command: str, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = {"segment": ["--jsonl", "out"], "view": ["--out", "out.png"]}[command]
+    assert main([command, "discs.png", *where, option, value]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"discern: {option}: ")
+    assert said.count("\n") == 1
+    assert not Path("out.png").exists()
+
+
 def test_a_scale_that_is_neither_a_number_nor_auto_is_refused(
     picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -129,14 +129,14 @@ class Lines:
 
     def has(self, task: Task) -> bool:
         """Return whether a line of that file is there already."""
-        return str(task.path) in self._done
+        return _text_of(task.path) in self._done
 
     def put(self, task: Task, data: bytes, answer: bytes) -> None:  # noqa: ARG002 - no picture here
         """Append one line, in one piece."""
-        head = orjson.dumps({"file": str(task.path)})[:-1]
-        self._file.write(head + b"," + answer[1:] + b"\n")
+        name = _text_of(task.path)
+        self._file.write(orjson.dumps({"file": name})[:-1] + b"," + answer[1:] + b"\n")
         self._file.flush()
-        self._note(str(task.path))
+        self._note(name)
 
     def close(self) -> None:
         """Leave out what a later line of the same image replaces, and close the file."""
@@ -154,6 +154,11 @@ class Lines:
         latest = set(last.values())
         self._file.seek(0)
         yield from (line for number, line in enumerate(self._file) if number in latest)
+
+
+def _text_of(path: Path) -> str:
+    r"""Return a path as JSON can hold it: a byte that is no UTF-8 is written as ``\xe9``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def find_images(sources: Iterable[str]) -> list[Task]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,17 @@ def test_lines_that_a_killed_run_left_twice_are_put_right(tmp_path: Path) -> Non
     file.write_text('{"file":"a","n":1}\n{"file":"b","n":1}\n{"file":"a","n":2}\n')
     Lines(file).close()
     assert file.read_text() == '{"file":"b","n":1}\n{"file":"a","n":2}\n'
+
+
+def test_a_name_that_is_no_text_has_its_line_like_any_other(tmp_path: Path) -> None:
+    task = Task(Path(os.fsdecode(b"M\xfcller.png")), "as an old archive holds it")
+    for _ in range(2):
+        lines = Lines(tmp_path / "answers.jsonl")
+        had = lines.has(task)
+        lines.put(task, PICTURE, NOTHING)
+        lines.close()
+    assert had
+    assert orjson.loads((tmp_path / "answers.jsonl").read_bytes())["file"] == "M\\xfcller.png"
 
 
 @pytest.mark.parametrize("content", ["notes\n", "[1]\n", '{"index": 0}\n'])

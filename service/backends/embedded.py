@@ -205,8 +205,6 @@ class EmbeddedBackend:
         return versions[version]
 
     def _load_all(self) -> dict[str, dict[str, _Loaded]]:
-        if not self._repository.is_dir():
-            raise ArtefactError(f"model repository {self._repository} is not a folder")
         folders = sorted(path.parent for path in self._repository.glob("*/config.pbtxt"))
         if not folders:
             raise ArtefactError(f"model repository {self._repository} holds no model folder")

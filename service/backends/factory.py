@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from service.backends.base import Backend
+from service.errors import ArtefactError
 from service.settings import Settings
 
 
@@ -15,6 +16,11 @@ def create_backend(settings: Settings, *, in_place: bool = False) -> Backend:
         Everything that can be chosen.
     in_place : bool
         Whether a network in this process runs on the thread that asks, which it blocks.
+
+    Raises
+    ------
+    ArtefactError
+        If there is no folder of models, or nothing to run them; says what to do.
 
     Notes
     -----
@@ -31,10 +37,20 @@ def create_backend(settings: Settings, *, in_place: bool = False) -> Backend:
                 settings.triton_shared_memory_bytes if settings.triton_shared_memory else 0
             ),
         )
-    from service.backends.embedded import EmbeddedBackend
-
+    try:
+        from service.backends.embedded import EmbeddedBackend
+    except ModuleNotFoundError as error:
+        raise ArtefactError(
+            f"{error.name} is missing: pip install 'discern[ort]', or set DISCERN_TRITON_URL"
+        ) from error
+    repository = settings.model_repository
+    if not repository.is_dir():  # said here, before anything is compiled or loaded
+        raise ArtefactError(
+            f"model repository {repository} is not a folder: start in the checkout, or set "
+            "DISCERN_MODEL_REPOSITORY"
+        )
     return EmbeddedBackend(
-        settings.model_repository,
+        repository,
         threads=settings.inference_thread_count(),
         calls=0 if in_place else settings.in_flight_limit(),
         nice=settings.compute_nice,

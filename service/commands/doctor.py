@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from service.errors import DiscernError
 from service.local import running_gateway
@@ -39,13 +40,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001 - as every command
     """Carry the command out and return the exit status."""
     configure_logging("error", settings.log_format)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)  # a remedy may hold "[ort]"
     ill = 0
     for look in (_python, _variables, _repository, _port, _jobs, _kernels, _models):
         for finding in look(settings):
             ill += bool(finding.remedy)
-            mark = "[red]wrong[/]" if finding.remedy else "[green]well [/]"
-            console.print(f"{mark} {finding.what}")
+            mark = Text("wrong", "red") if finding.remedy else Text("well ", "green")
+            console.print(mark, finding.what)
             if finding.remedy:
                 console.print(f"      {finding.remedy}")
     return 1 if ill else 0

@@ -288,6 +288,30 @@ def test_doctor_names_each_fault_and_its_remedy(
     assert "DISCERN_DEFAULT_MODEL=scenes" in told
 
 
+@pytest.mark.parametrize("command", [["serve"], ["segment", "discs.png", "--out", "out"]])
+def test_without_a_folder_of_models_a_command_ends_and_says_what_to_do(
+    command: list[str], picture: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("DISCERN_MODEL_REPOSITORY", "nowhere")
+    assert main(command) != 0
+    assert "discern: model repository nowhere is not a folder: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", [["serve"], ["segment", "discs.png", "--out", "out"], ["doctor"]]
+)
+def test_without_onnx_runtime_a_command_ends_and_says_what_to_do(
+    command: list[str], picture: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "service.backends.embedded", raising=False)
+    assert main(command) != 0
+    told = capsys.readouterr()
+    assert "onnxruntime is missing: pip install 'discern[ort]'" in told.out + told.err
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_doctor_probes_the_port_of_either_family(
     host: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

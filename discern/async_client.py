@@ -116,7 +116,7 @@ class AsyncClient:
         """Return whether the server says that it is ready; False when it does not answer."""
         try:
             return (await self._http.get("readyz", timeout=self.timeout_s)).is_success
-        except httpx2.TransportError:
+        except httpx2.RequestError:
             return False
 
     async def _send(self, call: Call) -> httpx2.Response:
@@ -129,7 +129,7 @@ class AsyncClient:
             else:
                 try:
                     outcome = await self._attempt(call.arguments(step.timeout_s))
-                except httpx2.TransportError as error:
+                except httpx2.RequestError as error:
                     outcome = error
             try:
                 step = talk.send(outcome)

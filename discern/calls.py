@@ -95,7 +95,7 @@ def base_of(url: str) -> httpx2.URL:
 
 def checked(outcome: Outcome) -> httpx2.Response:
     """Return a good answer; raise what anything else means."""
-    if isinstance(outcome, httpx2.TransportError):
+    if isinstance(outcome, httpx2.RequestError):
         raise NoAnswer(
             f"no answer from the server: {outcome or type(outcome).__name__}"
         ) from outcome

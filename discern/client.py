@@ -186,7 +186,7 @@ class Client:
         """Return whether the server says that it is ready; False when it does not answer."""
         try:
             return self._http.get("readyz", timeout=self.timeout_s).is_success
-        except httpx2.TransportError:
+        except httpx2.RequestError:
             return False
 
     def _send(self, call: Call) -> httpx2.Response:
@@ -199,7 +199,7 @@ class Client:
             else:
                 try:
                     outcome = self._attempt(call.arguments(step.timeout_s))
-                except httpx2.TransportError as error:
+                except httpx2.RequestError as error:
                     outcome = error
             try:
                 step = talk.send(outcome)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import httpx2
 
-Outcome = httpx2.Response | httpx2.TransportError
+Outcome = httpx2.Response | httpx2.RequestError
 
 TRY_AGAIN = frozenset({429, 502, 503})
 """Statuses that are true of a moment: over quota, a backend that failed, overload or draining."""
@@ -54,7 +54,7 @@ class Retries:
         """Return how long to wait after attempt 1, 2, …; None when that was the last word."""
         if attempt >= self.attempts:
             return None
-        if isinstance(outcome, httpx2.TransportError):
+        if isinstance(outcome, httpx2.RequestError):
             if isinstance(outcome, httpx2.ReadTimeout):  # the time is used up
                 return None
         elif outcome.status_code not in TRY_AGAIN:
@@ -83,7 +83,7 @@ def converse(
 
     Returns
     -------
-    Response or TransportError
+    Response or RequestError
         What came back last.
     """
     end_s = now() + timeout_s

@@ -56,6 +56,20 @@ class _Drops(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Garbles(BaseHTTPRequestHandler):
+    """A proxy whose answers cannot be decompressed."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
 @contextmanager
 def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -75,4 +89,11 @@ def proxy() -> Iterator[str]:
 def dropping() -> Iterator[str]:
     """The address of a server whose answers come in drops."""
     with _serving(_Drops) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def garbling() -> Iterator[str]:
+    """The address of a server whose answers cannot be decompressed."""
+    with _serving(_Garbles) as address:
         yield address

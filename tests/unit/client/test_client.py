@@ -242,3 +242,17 @@ async def test_nor_is_it_by_those_who_await(dropping: str) -> None:
     async with AsyncClient(dropping, timeout_s=0.1) as client:
         with pytest.raises(NoAnswer, match="in time"):
             await client.models()
+
+
+def test_an_answer_that_cannot_be_decompressed_is_none(garbling: str) -> None:
+    with (
+        Client(garbling, retries=Retries(attempts=1)) as client,
+        pytest.raises(NoAnswer, match="decompress"),
+    ):
+        client.models()
+
+
+async def test_nor_is_it_one_to_those_who_await(garbling: str) -> None:
+    async with AsyncClient(garbling, retries=Retries(attempts=1)) as client:
+        with pytest.raises(NoAnswer, match="decompress"):
+            await client.models()

@@ -77,6 +77,8 @@ class AsyncClient:
         **settings: Unpack[Settings],
     ) -> AsyncIterator[tuple[S, Found | DiscernClientError | OSError]]:
         """Segment images side by side and yield each as it finishes, as `Client` does."""
+        if at_once < 1:
+            raise ValueError(f"at_once must be 1 or more, not {at_once}")
         todo = iter(images)
         running: set[asyncio.Task[tuple[S, Found | DiscernClientError | OSError]]] = set()
         done_count = 0

@@ -40,3 +40,7 @@ class ServerProblem(DiscernClientError):
         self.request_id = str(details.get("request_id", ""))
         self.details = details
         super().__init__(f"{self.title} ({status}): {self.detail}")
+
+    def __reduce__(self) -> tuple[type[ServerProblem], tuple[int, Mapping[str, Any]]]:
+        """Pickle what it was made from: pools of processes hand errors over so."""
+        return type(self), (self.status, self.details)

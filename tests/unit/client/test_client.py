@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,6 +128,12 @@ def test_a_problem_is_raised_in_the_servers_words(client: Client) -> None:
         client.segment(b"nothing", min_score=0.5)
     assert (caught.value.status, caught.value.code) == (415, "unsupported-format")
     assert caught.value.request_id
+
+
+def test_a_problem_comes_out_of_a_pool_of_processes_as_it_was() -> None:
+    problem = ServerProblem(413, {"code": "too-large", "detail": "it is larger than 32 MiB"})
+    copy = pickle.loads(pickle.dumps(problem))  # noqa: S301 - what we pickled ourselves
+    assert (copy.status, copy.code, str(copy)) == (413, "too-large", str(problem))
 
 
 def test_many_images_come_back_with_what_was_handed_in(client: Client) -> None:
@@ -256,3 +263,9 @@ async def test_nor_is_it_one_to_those_who_await(garbling: str) -> None:
     async with AsyncClient(garbling, retries=Retries(attempts=1)) as client:
         with pytest.raises(NoAnswer, match="decompress"):
             await client.models()
+
+
+async def test_none_at_once_is_refused_rather_than_all_images_left_out() -> None:
+    async with AsyncClient() as client:
+        with pytest.raises(ValueError, match="at_once must be 1 or more"):
+            await anext(client.segment_many([b""], at_once=0))

@@ -144,11 +144,14 @@ export function drawTimings(into, timings, roundTripMs) {
 
 const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
+/** A file's name as `curl -F` takes it: a comma or a semicolon would end it. */
+const formName = (file) => (/[",;\\]/.test(file) ? `"${file.replaceAll(/["\\]/g, "\\$&")}"` : file);
+
 /** The command line that gives the answer on screen. */
 export function curlLine(origin, file, settings, { key }) {
   const query = queryOf(settings);
   const header = key ? '-H "Authorization: Bearer $DISCERN_API_KEY" ' : "";
-  return `curl ${header}-F ${quote(`image=@${file}`)} \\\n  ${quote(`${origin}segment${query ? `?${query}` : ""}`)}`;
+  return `curl ${header}-F ${quote(`image=@${formName(file)}`)} \\\n  ${quote(`${origin}segment${query ? `?${query}` : ""}`)}`;
 }
 
 /** The Python lines that give the answer on screen. */

@@ -59,7 +59,8 @@ test("settings left as they are do not appear in the query", () => {
   assert.equal(queryOf({ model: "nuclei", bandwidth: undefined, min_area: 0 }), "model=nuclei&min_area=0");
 });
 
-test("a quote in a file's name survives the shell and Python", () => {
+test("a quote or a comma in a file's name survives the shell, curl and Python", () => {
   assert.match(curlLine("http://x/", "o'clock.png", {}, {}), /'image=@o'\\''clock.png'/);
+  assert.match(curlLine("http://x/", 'day 3, "wt"; a.png', {}, {}), /'image=@"day 3, \\"wt\\"; a.png"'/);
   assert.match(pythonLines("http://x/", 'a"b.png', { min_score: 0.5 }, {}), /segment\("a\\"b.png", min_score=0.5\)/);
 });

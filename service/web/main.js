@@ -17,6 +17,8 @@ const SAVES = {
   label_png: "png", overlay_png: "png", embedding_png: "png", imagej_zip: "zip",
 };
 
+const RESULTS = ["found", "time", "save", "code"]; // panels of an answer
+
 const scene = new Scene({ base: $("base"), overlay: $("overlay"), highlight: $("highlight") });
 const state = {
   image: null, // {file, embedding, pictures by view}
@@ -101,6 +103,8 @@ const query = (more = {}) => ({ model: $("model").value, ...state.settings, ...m
 async function show(roundTripMs) {
   const { image, answer } = state;
   scene.take(answer);
+  $("drop").hidden = true;
+  $("shown").hidden = false;
   fitStage();
   if (!answer.instances.some(({ id }) => id === scene.chosen)) scene.chosen = 0;
   const plane = `${answer.image.page} ${answer.image.channel}`;
@@ -127,7 +131,7 @@ async function show(roundTripMs) {
   if (state.settings.scale === "auto") panels.showFound($("scale"), answer.image.scale);
   panels.drawTimings($("timings"), answer.timings_ms, roundTripMs);
   drawCode();
-  for (const id of ["found", "time", "save", "code"]) $(id).hidden = false;
+  for (const id of RESULTS) $(id).hidden = false;
   await lookInside();
 }
 
@@ -225,6 +229,7 @@ const instanceOf = (id) => state.answer?.instances.find((instance) => instance.i
 
 /** Isolate an instance; the same again, or 0, shows all. */
 function choose(id) {
+  if (!state.answer) return;
   scene.chosen = id === scene.chosen ? 0 : id;
   draw();
   drawList();
@@ -281,6 +286,7 @@ function complain(error) {
   if (state.image && !state.answer) {
     $("shown").hidden = true;
     $("drop").hidden = false;
+    for (const id of [...RESULTS, "space"]) $(id).hidden = true; // they are of the image before
   }
 }
 

@@ -262,6 +262,26 @@ def test_after_an_error_and_another_model_the_next_image_works(
     page.choose_file(scene_file).shows(DISCS)
 
 
+def test_an_error_takes_the_answer_before_it_away_and_another_setting_brings_the_next(
+    page: Page, tmp_path: Path, scene_file: Path
+) -> None:
+    grey = tmp_path / "grey.png"
+    with Image.open(scene_file) as image:
+        image.convert("L").save(grey)
+    page.choose_file(scene_file).shows(DISCS)
+    page.until(lambda: page.find("space").is_displayed())
+    Select(page.find("channel")).select_by_value("2")
+    page.until(lambda: "channel=2" in page.text("lines") and not page.find("busy").is_displayed())
+    page.choose_file(grey)
+    page.until(lambda: "go from 0 to 0" in page.text("problem-detail"))
+    for panel in ("space", "found", "time", "save", "code"):
+        assert not page.find(panel).is_displayed(), panel
+    Select(page.find("channel")).select_by_value("")
+    page.until(lambda: page.find("found").is_displayed())
+    assert page.find("shown").is_displayed()
+    assert not page.find("drop").is_displayed()
+
+
 @pytest.mark.parametrize("plane", [0, 1])
 def test_a_picture_that_comes_late_is_drawn_under_its_own_instances(
     page: Page, tmp_path: Path, plane: int

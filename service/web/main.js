@@ -187,7 +187,10 @@ function drawFilm() {
     const context = button.firstChild.getContext("2d");
     const { width, height } = context.canvas;
     const source = pictures[format ? name : "input"];
-    if (!source) continue;
+    if (!source) {
+      context.clearRect(0, 0, width, height); // what is there is of another image
+      continue;
+    }
     const side = Math.min(source.width, source.height);
     const cut = [(source.width - side) / 2, (source.height - side) / 2, side, side];
     context.drawImage(source, ...cut, 0, 0, width, height);

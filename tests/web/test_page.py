@@ -282,6 +282,23 @@ def test_an_error_takes_the_answer_before_it_away_and_another_setting_brings_the
     assert not page.find("drop").is_displayed()
 
 
+def test_an_image_in_tiles_shows_no_view_of_the_image_before(
+    page: Page, tmp_path: Path, scene_file: Path
+) -> None:
+    wide, labels = draw_scene(1, height=64, width=1100)
+    file = tmp_path / "wide.png"
+    file.write_bytes(png_of(wide))
+    opacity = (
+        "return document.querySelector('#view-embedding canvas').getContext('2d')"
+        ".getImageData(80, 80, 1, 1).data[3]"
+    )
+    page.choose_file(scene_file).shows(DISCS)
+    page.until(lambda: page.script(opacity) == 255)
+    page.choose_file(file).shows(int(labels.max()))
+    assert not page.find("view-embedding").is_enabled()
+    assert page.script(opacity) == 0
+
+
 @pytest.mark.parametrize("plane", [0, 1])
 def test_a_picture_that_comes_late_is_drawn_under_its_own_instances(
     page: Page, tmp_path: Path, plane: int

@@ -491,12 +491,7 @@ async function start() {
   forget();
   try {
     [state.models, state.limits] = await Promise.all([server.models(), server.limits()]);
-    $("choose").disabled = !state.models.length;
-    if (!state.models.length) {
-      $("limits").textContent = "The server is starting …";
-      setTimeout(start, 1000);
-      return;
-    }
+    $("choose").disabled = false;
     $("model").replaceChildren(...state.models.map(({ name, method }) =>
       element("option", { value: name, title: method }, name)));
     $("model").value = (state.models.find((model) => model.default) ?? state.models[0])?.name;
@@ -509,7 +504,10 @@ async function start() {
         onclick: () => openExample(file, model),
       }, element("img", { src: `web/examples/${file}`, alt: "" }), title))));
   } catch (error) {
-    complain(error);
+    if (error.details?.status !== 503) return complain(error);
+    $("choose").disabled = true;
+    $("limits").textContent = "The server is not ready yet …";
+    setTimeout(start, 1000);
   }
 }
 

@@ -333,6 +333,27 @@ def test_an_example_that_does_not_come_is_a_problem_that_is_shown(page: Page) ->
     assert page.text("problem-detail") == "gone"
 
 
+def test_a_server_that_is_starting_is_waited_for(page: Page) -> None:
+    command = "Page.addScriptToEvaluateOnNewDocument"
+    source = """
+        const send = fetch;
+        window.answers = false;
+        window.fetch = (...call) => call[0] === "models" && !answers
+          ? Promise.resolve(new Response("{}", { status: 503 })) : send(...call);
+    """
+    script = page.browser.execute_cdp_cmd(command, {"source": source})
+    try:
+        page.browser.refresh()
+        page.until(lambda: page.text("limits") == "The server is not ready yet …")
+        assert not page.find("problem").is_displayed()
+        assert not page.find("choose").is_enabled()
+        page.script("window.answers = true")
+        page.until(lambda: page.find("examples").find_elements(By.TAG_NAME, "button"))
+        assert page.find("choose").is_enabled()
+    finally:
+        page.browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+
 def test_without_a_clipboard_the_lines_are_selected(page: Page, scene_file: Path) -> None:
     page.choose_file(scene_file).shows(DISCS)
     page.script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")

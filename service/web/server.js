@@ -10,9 +10,9 @@ export class Problem extends Error {
   }
 }
 
-/** Keep an API key for this tab. */
+/** Keep an API key for this tab, without what came along when it was copied: keys are ASCII. */
 export function useKey(key) {
-  sessionStorage.setItem(KEY, key);
+  sessionStorage.setItem(KEY, key.replaceAll(/[^!-~]/g, ""));
 }
 
 /** Whether calls show a key. */

@@ -59,6 +59,13 @@ def test_a_wrong_key_is_refused_and_the_right_one_opens_the_page(
     locked.choose_file(scene_file).shows(DISCS)
 
 
+def test_a_key_copied_together_with_its_quotation_marks_opens_the_page(
+    locked: Page, key_and_server: tuple[str, str]
+) -> None:
+    enter(locked, f"\u201c{key_and_server[0]}\u201d")
+    locked.until(lambda: not locked.find("problem").is_displayed())
+
+
 def test_the_key_is_kept_for_the_tab_and_the_lines_name_it_without_telling_it(
     locked: Page, key_and_server: tuple[str, str], scene_file: Path
 ) -> None:

@@ -114,7 +114,7 @@ function draw(api) {
   $("operations").replaceChildren(
     ...operations.map(({ node }) => node), element("h2", { id: "schemas" }, "Schemas"),
     ...Object.entries(api.components?.schemas ?? {}).map(([name, schema]) => schemaOf(name, schema)));
-  if (location.hash) document.querySelector(location.hash)?.scrollIntoView();
+  document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
 
 try {

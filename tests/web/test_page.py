@@ -394,9 +394,14 @@ def test_nothing_runs_out_of_the_window_at_any_width(
         {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600},
     )
     page.load().choose_file(scene_file).shows(DISCS)
-    overflow = page.script("return document.documentElement.scrollWidth - window.innerWidth")
+    # A phone's window grows with what runs out of it; the root element does not.
+    wider = "const root = document.documentElement; return root.scrollWidth - root.clientWidth"
+    overflow = [page.script(wider)]
+    page.browser.get(f"{page.address}/docs")
+    page.until(lambda: page.browser.find_elements(By.ID, "schemas"))
+    overflow.append(page.script(wider))
     page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert overflow <= 0
+    assert max(overflow) <= 0
 
 
 _CONTRAST = """
@@ -442,6 +447,11 @@ def test_the_reference_lists_every_operation(page: Page) -> None:
     assert "POST /segment" in page.text("contents")
     assert "foreground_threshold" in page.text("operations")
     assert "schema-SegmentAnswer" in page.browser.page_source
+
+
+def test_the_reference_is_shown_whatever_an_address_points_at(page: Page) -> None:
+    page.browser.get(f"{page.address}/docs#1")
+    page.until(lambda: page.browser.find_elements(By.ID, "schemas"))
 
 
 def test_a_reference_that_cannot_be_read_says_so(page: Page) -> None:

@@ -96,7 +96,10 @@ async function run() {
   }
 }
 
-const query = (more = {}) => ({ model: $("model").value, ...state.settings, ...more });
+/** What is asked, with all the time there is: who waits sees it, and may open another image. */
+const query = (more = {}) => ({
+  model: $("model").value, timeout_ms: state.limits?.timeout_ms.max, ...state.settings, ...more,
+});
 
 // ---- what is shown ------------------------------------------------------------------------------
 
@@ -212,7 +215,9 @@ function drawCode() {
   const standard = state.models.find((model) => model.default)?.name;
   if ($("model").value !== standard) settings.model = $("model").value;
   const write = state.language === "curl" ? panels.curlLine : panels.pythonLines;
-  $("lines").textContent = write(origin, state.image.file.name, settings, { key: server.hasKey() });
+  const slow = state.answer?.timings_ms.total > state.limits?.default_timeout_ms / 2;
+  const timeoutMs = slow ? state.limits.timeout_ms.max : undefined;
+  $("lines").textContent = write(origin, state.image.file.name, settings, { key: server.hasKey(), timeoutMs });
 }
 
 /** Show small images enlarged by what the window allows, and none larger than it. */
@@ -461,7 +466,7 @@ function drawLimits(limits) {
   $("limits").textContent = `${kinds.join(", ")} · up to ${bytes} and ${pixels}`;
   const rows = {
     "largest file": bytes, "largest image": pixels, "longest side": `${limits.max_image_side_px} px`,
-    "time for an answer": `${limits.default_timeout_ms / 1000} s`, "most instances": limits.max_instances.max,
+    "time for an answer": `${limits.timeout_ms.max / 1000} s`, "most instances": limits.max_instances.max,
     "at once": `${limits.in_flight}, ${limits.queue} may wait`,
   };
   $("limit-list").replaceChildren(

@@ -147,19 +147,20 @@ const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 /** A file's name as `curl -F` takes it: a comma or a semicolon would end it. */
 const formName = (file) => (/[",;\\]/.test(file) ? `"${file.replaceAll(/["\\]/g, "\\$&")}"` : file);
 
-/** The command line that gives the answer on screen. */
-export function curlLine(origin, file, settings, { key }) {
-  const query = queryOf(settings);
+/** The command line that gives the answer on screen; `timeoutMs` if it takes longer than most. */
+export function curlLine(origin, file, settings, { key, timeoutMs }) {
+  const query = queryOf({ ...settings, timeout_ms: timeoutMs });
   const header = key ? '-H "Authorization: Bearer $DISCERN_API_KEY" ' : "";
   return `curl ${header}-F ${quote(`image=@${formName(file)}`)} \\\n  ${quote(`${origin}segment${query ? `?${query}` : ""}`)}`;
 }
 
 /** The Python lines that give the answer on screen. */
-export function pythonLines(origin, file, settings, { key }) {
+export function pythonLines(origin, file, settings, { key, timeoutMs }) {
   const rest = Object.entries(settings)
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => `, ${key}=${JSON.stringify(value)}`);
-  const shown = key ? ', api_key=os.environ["DISCERN_API_KEY"]' : "";
+  const shown = (key ? ', api_key=os.environ["DISCERN_API_KEY"]' : "") +
+    (timeoutMs ? `, timeout_s=${timeoutMs / 1000}` : "");
   return [
     ...(key ? ["import os", ""] : []),
     "from discern.client import Client",

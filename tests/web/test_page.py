@@ -362,6 +362,20 @@ def test_without_a_clipboard_the_lines_are_selected(page: Page, scene_file: Path
     assert page.script("return String(getSelection())") == page.text("lines")
 
 
+def test_a_large_image_has_all_the_time_that_the_server_gives(page: Page, scene_file: Path) -> None:
+    page.script(
+        "const send = fetch; window.fetch = async (...call) => {"
+        " if (!call[0].startsWith('segment?')) return send(...call);"
+        " window.asked = call[0]; const answer = await (await send(...call)).json();"
+        " answer.timings_ms.total = 20000; return Response.json(answer); }"
+    )
+    page.choose_file(scene_file).shows(DISCS)
+    assert "timeout_ms=300000" in page.script("return asked")
+    assert "timeout_ms=300000" in page.text("lines")
+    page.find("tab-python").click()
+    assert "timeout_s=300)" in page.text("lines")
+
+
 def test_another_model_answers_when_it_is_chosen(page: Page, scene_file: Path) -> None:
     page.choose_file(scene_file).shows(DISCS)
     page.find("model").send_keys("twin")

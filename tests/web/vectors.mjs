@@ -64,3 +64,8 @@ test("a quote or a comma in a file's name survives the shell, curl and Python", 
   assert.match(curlLine("http://x/", 'day 3, "wt"; a.png', {}, {}), /'image=@"day 3, \\"wt\\"; a.png"'/);
   assert.match(pythonLines("http://x/", 'a"b.png', { min_score: 0.5 }, {}), /segment\("a\\"b.png", min_score=0.5\)/);
 });
+
+test("what takes long is repeated with the time that it needs", () => {
+  assert.match(curlLine("http://x/", "a.png", {}, { timeoutMs: 300000 }), /segment\?timeout_ms=300000'$/);
+  assert.match(pythonLines("http://x/", "a.png", {}, { timeoutMs: 300000 }), /Client\("http:\/\/x", timeout_s=300\)/);
+});

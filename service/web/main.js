@@ -41,6 +41,7 @@ async function open(file) {
   delete state.settings.page;
   $("page").value = 0;
   forget();
+  $("summary").textContent = `Segmenting ${file.name} …`;
   $("drop").hidden = true;
   $("shown").hidden = false;
   await run();

@@ -36,6 +36,16 @@ def test_a_chosen_file_shows_its_instances_within_a_second(page: Page, scene_fil
     assert float(page.find("stage").get_attribute("data-ms") or "inf") < 1000
 
 
+def test_while_an_image_is_segmented_the_page_says_so(page: Page, scene_file: Path) -> None:
+    page.hold("keep=true")
+    page.choose_file(scene_file)
+    page.until(lambda: page.held() == 1)
+    assert page.text("summary") == "Segmenting discs.png …"
+    page.release()
+    page.shows(DISCS)
+    assert page.text("summary").startswith(f"{DISCS} instances in ")
+
+
 def test_every_pixel_on_screen_bears_the_colour_of_its_instance(
     page: Page, scene_file: Path
 ) -> None:

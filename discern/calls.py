@@ -117,5 +117,8 @@ def _foreign(response: httpx2.Response) -> NoAnswer:
 
 
 def headers_of(api_key: str | None) -> dict[str, str]:
-    """Return the headers that every request carries."""
-    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    """Return the headers that every request carries; space around a key is not of it."""
+    key = (api_key or "").strip()
+    if not key.isascii() or not key.isprintable():
+        raise NoAnswer("the API key holds what no key does: was it copied alone?")  # and not shown
+    return {"Authorization": f"Bearer {key}"} if key else {}

@@ -66,7 +66,7 @@ class Client:
     Raises
     ------
     NoAnswer
-        If the URL is none.
+        If the URL or the API key is none.
     """
 
     def __init__(

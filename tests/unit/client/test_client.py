@@ -238,6 +238,21 @@ def test_an_address_that_is_none_is_named(made: type[Client | AsyncClient]) -> N
         made("http://localhost:abc")
 
 
+@pytest.mark.parametrize("made", [Client, AsyncClient])
+@pytest.mark.parametrize("key", ["\u201csecret\u201d", "secret\nsecret"])
+def test_a_key_that_is_none_is_refused_and_not_shown(
+    made: type[Client | AsyncClient], key: str
+) -> None:
+    with pytest.raises(NoAnswer, match="API key") as told:
+        made(api_key=key)
+    assert "secret" not in str(told.value)
+
+
+def test_a_key_read_from_a_file_may_end_its_line(server: str) -> None:
+    with Client(server, api_key="secret\n") as client:
+        assert client.models()
+
+
 def test_an_answer_that_comes_in_drops_is_not_waited_for_beyond_the_time(dropping: str) -> None:
     with Client(dropping, timeout_s=0.1) as client, pytest.raises(NoAnswer, match="in time"):
         client.models()

@@ -40,7 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command in (None, "serve"):
         return _serve(settings)
     run: Callable[[argparse.Namespace, Settings], int] = arguments.run
-    return run(arguments, settings)
+    try:
+        return run(arguments, settings)
+    except KeyboardInterrupt:  # whoever gave the command knows why it ends
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:

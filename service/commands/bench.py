@@ -70,8 +70,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         f"{p50:.1f}", f"{p95:.1f}", f"{p99:.1f}", failures,
     )  # fmt: skip
     Console().print(table)
-    if arguments.plot:
-        arguments.plot.write_text(histogram_svg(load), encoding="utf-8")
+    try:
+        if arguments.plot:
+            arguments.plot.write_text(histogram_svg(load), encoding="utf-8")
+    except OSError as error:
+        print(f"discern: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

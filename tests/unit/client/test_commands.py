@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import signal
 import socket
@@ -195,6 +196,30 @@ def test_segment_goes_on_where_it_was_interrupted_without_loss_or_repetition(
     answered = [json.loads(line) for line in out.read_bytes().splitlines()]
     assert sorted(answer["file"] for answer in answered) == names
     assert {len(answer["instances"]) for answer in answered} == {COUNT}
+
+
+def test_an_interrupt_ends_a_command_without_a_traceback(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "service", "view", "pipe.png"]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as above
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as viewer:
+        signal.signal(signal.SIGINT, before)
+        with pipe.open("wb"):  # opens when the command reads
+            viewer.send_signal(signal.SIGINT)
+            assert viewer.wait(timeout=30) == 130
+        assert viewer.stderr is not None
+        assert viewer.stderr.read() == b""
+
+
+def test_bench_names_a_plot_that_cannot_be_written(
+    picture: Path, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["bench", "discs.png", "--url", server, "--seconds", "0.3", "--plot", "no/p.svg"]
+    assert main(arguments) == 1
+    told = capsys.readouterr()
+    assert "p99 ms" in told.out
+    assert "discern: [Errno 2]" in told.err
 
 
 def test_segment_reads_one_image_from_standard_input(

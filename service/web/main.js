@@ -390,7 +390,7 @@ function wire() {
   };
   $("page").onchange = () => {
     const input = $("page");
-    if (input.checkValidity()) choosePlane("page", input.valueAsNumber || undefined);
+    if (input.reportValidity()) choosePlane("page", input.valueAsNumber || undefined);
   };
   $("highlight").onpointermove = hover;
   $("highlight").onpointerleave = () => {

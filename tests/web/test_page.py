@@ -143,6 +143,16 @@ def test_a_page_and_a_channel_are_chosen(page: Page, tmp_path: Path) -> None:
     assert "page=" not in page.text("lines")
 
 
+def test_a_page_that_the_file_lacks_is_pointed_out(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "stack.tif"
+    file.write_bytes(stack_of(*(draw_scene(seed)[0] for seed in (1, 2))))
+    page.choose_file(file)
+    page.until(lambda: page.find("page").is_displayed())
+    page.script("document.activeElement.blur(); const input = document.getElementById('page');"
+                "input.value = 7; input.dispatchEvent(new Event('change'))")  # fmt: skip
+    assert page.script("return document.activeElement.id") == "page"
+
+
 def test_a_slider_answers_soon(page: Page, scene_file: Path) -> None:
     # The aim is 100 ms on a quiet machine (benchmarks/page.py measures it); a busy one gets more.
     page.choose_file(scene_file).shows(DISCS)

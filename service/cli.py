@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable, Sequence
 
@@ -14,8 +15,10 @@ from service.commands import bench, doctor, models, segment, view
 from service.errors import DiscernError
 from service.memory import keep_freed_memory, leave_out_of_collections
 from service.server import create_server
-from service.settings import Settings
+from service.settings import Settings, unknown_variables
 from service.telemetry.logs import configure_logging
+
+_LOG = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,6 +75,8 @@ def _key(name: str) -> int:
 
 def _serve(settings: Settings) -> int:
     configure_logging(settings.log_level, settings.log_format)
+    for name in unknown_variables():
+        _LOG.warning("%s is no setting: nothing reads it", name)
     try:
         app = create_app(settings)
     except DiscernError as error:

@@ -17,7 +17,7 @@ from service.domain import ImageLimits
 
 
 class Settings(BaseSettings):
-    """The gateway's settings. Unknown ``DISCERN_*`` variables are reported at start."""
+    """The gateway's settings; `unknown_variables` tells what is meant to be one and is none."""
 
     model_config = SettingsConfigDict(env_prefix="DISCERN_", frozen=True, extra="forbid")
 
@@ -235,3 +235,10 @@ class Settings(BaseSettings):
     def in_flight_limit(self) -> int:
         """Return how many requests are worked on at once."""
         return self.max_in_flight or 2 * self.worker_count()
+
+
+def unknown_variables() -> list[str]:
+    """Return the variables ``DISCERN_*`` that nothing reads: most likely a slip of the pen."""
+    known = {f"DISCERN_{name.upper()}" for name in Settings.model_fields}
+    known.add("DISCERN_API_KEY")  # of the command line's client
+    return sorted(name for name in os.environ if name.startswith("DISCERN_") and name not in known)

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from service.errors import DiscernError
 from service.local import running_gateway
-from service.settings import Settings
+from service.settings import Settings, unknown_variables
 from service.telemetry.logs import configure_logging
 
 
@@ -65,14 +65,12 @@ def _python(settings: Settings) -> Iterator[Finding]:
 
 
 def _variables(_: Settings) -> Iterator[Finding]:
-    known = {f"DISCERN_{name.upper()}" for name in Settings.model_fields} | {"DISCERN_API_KEY"}
-    given = sorted(name for name in os.environ if name.startswith("DISCERN_"))
-    unknown = [name for name in given if name not in known]
-    if unknown:
+    if unknown := unknown_variables():
         yield Finding(
             f"unknown variables: {', '.join(unknown)}", "see the README's table of settings"
         )
     else:
+        given = sorted(name for name in os.environ if name.startswith("DISCERN_"))
         yield Finding(f"settings from the environment: {', '.join(given) or 'none, all defaults'}")
 
 

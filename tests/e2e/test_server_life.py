@@ -31,31 +31,36 @@ def test_a_request_in_flight_is_answered_before_the_server_ends() -> None:
     assert statuses == [200]
 
 
-def test_a_repository_without_models_ends_the_server_with_a_clear_message(tmp_path: Path) -> None:
-    ended = subprocess.run(
+def serve(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Begin to serve with these settings, of which one is wrong."""
+    return subprocess.run(
         [sys.executable, "-m", "service", "serve"],
         cwd=ROOT,
-        env={"DISCERN_MODEL_REPOSITORY": str(tmp_path), "DISCERN_PORT": "0"},
+        env=variables,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+
+
+def test_a_repository_without_models_ends_the_server_with_a_clear_message(tmp_path: Path) -> None:
+    ended = serve({"DISCERN_MODEL_REPOSITORY": str(tmp_path), "DISCERN_PORT": "0"})
     assert ended.returncode == 1
     assert "holds no model folder" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 def test_a_wrong_setting_is_named_and_ends_the_command_with_status_2() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "service"],
-        cwd=ROOT,
-        env={"DISCERN_PORT": "many"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = serve({"DISCERN_PORT": "many"})
     assert ended.returncode == 2
     assert "DISCERN_PORT" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_variable_that_is_no_setting_is_named(tmp_path: Path) -> None:
+    ended = serve(
+        {"DISCERN_API_KEY_FILE": "keys", "DISCERN_MODEL_REPOSITORY": str(tmp_path / "none")}
+    )
+    assert "DISCERN_API_KEY_FILE is no setting" in ended.stderr  # it is called ..._KEYS_FILE
+    assert "DISCERN_MODEL_REPOSITORY is no setting" not in ended.stderr

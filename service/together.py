@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from service.backends.base import CALL_PIXELS
-from service.domain import ImageLimits
+from service.domain import ImageLimits, Stage
 from service.errors import DiscernError
 from service.imaging.geometry import fitted_side
 from service.imaging.header import read_header
@@ -87,7 +87,9 @@ async def look_together(
         decoding = [
             segmenter.decode(data, model, job) for data, job in zip(files, jobs, strict=True)
         ]
-        for index, seen in enumerate(await asyncio.gather(*decoding, return_exceptions=True)):
+        decoded = await asyncio.gather(*decoding, return_exceptions=True)
+        _enter("queue", jobs)
+        for index, seen in enumerate(decoded):
             if not isinstance(seen, Seen):
                 found.append(_expected(seen))
                 continue
@@ -101,8 +103,6 @@ async def look_together(
             count = model.images_per_call(height * width)
             for first in range(0, len(members), count):
                 await _look_at(segmenter, found, jobs, members[first : first + count])
-    for job in jobs:
-        job.clock.enter("queue")
     return found
 
 
@@ -111,16 +111,26 @@ async def _look_at(
 ) -> None:
     """Infer some of the images, of one shape, and add to `found` what is seen."""
     seen = [entry for entry in (found[i] for i in part) if isinstance(entry, Seen)]
+    asked = [jobs[index] for index in part]
+    _enter("inference", asked)
     try:
         predictions = await segmenter.predict(
-            [entry.pixels for entry in seen], seen[0].model, jobs[part[0]]
+            [entry.pixels for entry in seen], seen[0].model, asked[0]
         )
     except DiscernError as error:
         for index in part:
             found[index] = error
         return
+    finally:
+        _enter("queue", asked)
     for index, entry, prediction in zip(part, seen, predictions, strict=True):
         found[index] = replace(entry, prediction=prediction)
+
+
+def _enter(stage: Stage, jobs: Sequence[Job]) -> None:
+    """Count the time of all of them to a stage: they go through it together, or wait together."""
+    for job in jobs:
+        job.clock.enter(stage)
 
 
 def _expected(error: BaseException) -> DiscernError:

@@ -114,6 +114,21 @@ async def test_answers_are_those_of_the_images_one_by_one(segmenter: Segmenter) 
         assert together.body == alone.body
 
 
+async def test_every_image_of_a_call_has_spent_its_time_in_the_network(
+    segmenter: Segmenter,
+) -> None:
+    files = [picture(32, 48, seed=i) for i in range(3)] + [picture(64, 32)]
+    jobs = [job() for _ in files]
+    await look_together(segmenter, files, jobs)
+    for each in jobs:
+        stages = [interval.stage for interval in each.clock.intervals if interval.stage != "queue"]
+        assert list(dict.fromkeys(stages)) == ["decode", "inference"]
+    sharing, alone = jobs[0].clock.intervals, jobs[3].clock.intervals
+    first_call = max(end for stage, _, end in sharing if stage == "inference")
+    assert first_call <= min(began for stage, began, _ in alone if stage == "inference")
+    assert all(end < first_call for stage, _, end in alone if stage == "decode")
+
+
 async def test_a_broken_image_does_not_touch_the_others(segmenter: Segmenter) -> None:
     files = [picture(32, 32), b"nothing", picture(32, 32)]
     first, broken, last = await look_together(segmenter, files, [job() for _ in files])

@@ -71,7 +71,7 @@ class RedisJobs:
         self._keep_s = keep_s
         self._lease_s = lease_s
         self._clock = clock or self._server.time_s
-        self._own: set[bytes] = set()  # places of what this process works on
+        self._own: dict[tuple[str, int], bytes] = {}  # places of what this process works on
         self._warned = False
 
     def submit(self, order: Order) -> JobStatus:
@@ -186,9 +186,9 @@ class RedisJobs:
             return oldest
 
         while (name := self._server.change(take, WAITING, LATER)) is not None:
-            self._own.add(name)
-            item = self._item(Place.of(name))
+            item = self._item(Place.of(name))  # where this fails, it is nobody's: to be recovered
             if item is not None:  # else it was cancelled since
+                self._own[item.job_id, item.number] = name
                 return item
         return None
 
@@ -222,17 +222,19 @@ class RedisJobs:
                 self._end(redis, job_id, now_s)
             return True
 
-        return self._server.change(end, states_key(job_id))
+        changed = self._server.change(end, states_key(job_id))
+        self._own.pop((job_id, number), None)
+        return changed
 
     def recover(self) -> list[Item]:
         """Say that this process lives, and return what processes now gone were working on."""
 
         def take_over(redis: Any) -> list[bytes]:
             now_s = self._clock()
-            self._own.intersection_update(redis.zrange(RUNNING, 0, -1))
-            left = set(redis.zrangebyscore(RUNNING, "-inf", now_s)) - self._own
+            own = set(self._own.values()).intersection(redis.zrange(RUNNING, 0, -1))
+            left = set(redis.zrangebyscore(RUNNING, "-inf", now_s)) - own
             redis.multi()
-            for name in self._own | left:  # also what is left: one process is to see to it, not two
+            for name in own | left:  # also what is left: one process is to see to it, not two
                 redis.zadd(RUNNING, {name: now_s + self._lease_s})
             return sorted(left)
 
@@ -293,6 +295,7 @@ class RedisJobs:
             redis.zadd(LATER, {place: now_s + delay_s})
 
         self._server.change(wait, states_key(job_id))
+        self._own.pop((job_id, number), None)  # whoever takes it next has to give signs of life
 
     def _end(self, redis: Any, job_id: str, now_s: float) -> None:
         redis.hset(job_key(job_id), "expires_s", now_s + self._keep_s)

@@ -130,6 +130,55 @@ def test_a_gateway_that_comes_back_late_cannot_add_a_second_outcome(
     assert [result.body for result in stalled.results("me", job.id)] == [DONE.body]
 
 
+def test_a_gateway_gives_no_signs_of_life_for_an_image_that_it_put_back(
+    join: Join, clock: Clock
+) -> None:
+    living, gone = join(), join()
+    living.submit(order())
+    item = living.claim()
+    assert item is not None
+    living.put_back(item)
+    assert gone.claim() is not None
+    assert living.recover() == []
+    clock.now_s += LEASE_S
+    assert [left.number for left in living.recover()] == [0]
+
+
+def test_a_gateway_gives_no_signs_of_life_for_an_image_that_it_finished_too_late(
+    join: Join, clock: Clock
+) -> None:
+    late, gone = join(), join()
+    late.submit(order())
+    item = late.claim()
+    assert item is not None
+    clock.now_s += LEASE_S
+    (taken_over,) = gone.recover()
+    gone.requeue(taken_over)
+    late.finish(item, LATE)
+    assert gone.claim() is not None
+    assert late.recover() == []
+    clock.now_s += LEASE_S
+    assert [left.number for left in late.recover()] == [0]
+
+
+def test_an_image_whose_claim_is_cut_off_is_recovered_by_whoever_claimed_it(
+    join: Join, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = join()
+    store.submit(order())
+
+    def cut_off(*_: object) -> None:
+        raise JobsUnavailable("the connection broke", retry_after_s=1)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "_item", cut_off)
+        with pytest.raises(JobsUnavailable):
+            store.claim()
+    assert store.recover() == []
+    clock.now_s += LEASE_S
+    assert [left.number for left in store.recover()] == [0]
+
+
 def test_a_job_that_expired_leaves_nothing_behind(
     join: Join, clock: Clock, redis_server: RedisServer
 ) -> None:

@@ -192,13 +192,22 @@ class RedisJobs:
                 return item
         return None
 
-    def put_back(self, item: Item, *, delay_s: float = 0.0) -> None:
-        """Let an item wait again, as if it had not been tried."""
-        self._wait_again(item, delay_s=delay_s, attempts=-1)
+    def put_back(self, item: Item, *, delay_s: float = 0.0, tried: bool = False) -> None:
+        """Let an item wait again; whether it has been tried says if the attempt counts."""
+        job_id, number = item.job_id, item.number
 
-    def requeue(self, item: Item) -> None:
-        """Let an item wait again; the attempt counts."""
-        self._wait_again(item, delay_s=0.0, attempts=0)
+        def wait(redis: Any) -> None:
+            if _states(redis, job_id).get(number) != "running":
+                return
+            place, now_s = _place(redis, job_id, number), self._clock()
+            redis.multi()
+            redis.hset(states_key(job_id), number, "queued")
+            redis.hincrby(attempts_key(job_id), number, 0 if tried else -1)
+            redis.zrem(RUNNING, place)
+            redis.zadd(LATER, {place: now_s + delay_s})
+
+        self._server.change(wait, states_key(job_id))
+        self._own.pop((job_id, number), None)  # whoever takes it next has to give signs of life
 
     def finish(self, item: Item, result: ItemResult) -> bool:
         """Keep the outcome of an item; False when it has one already, or was cancelled."""
@@ -280,22 +289,6 @@ class RedisJobs:
         if name is None or image is None or query is None or attempt is None:
             return None
         return Item(job_id, number, name.decode(), query.decode(), image, int(attempt))
-
-    def _wait_again(self, item: Item, *, delay_s: float, attempts: int) -> None:
-        job_id, number = item.job_id, item.number
-
-        def wait(redis: Any) -> None:
-            if _states(redis, job_id).get(number) != "running":
-                return
-            place, now_s = _place(redis, job_id, number), self._clock()
-            redis.multi()
-            redis.hset(states_key(job_id), number, "queued")
-            redis.hincrby(attempts_key(job_id), number, attempts)
-            redis.zrem(RUNNING, place)
-            redis.zadd(LATER, {place: now_s + delay_s})
-
-        self._server.change(wait, states_key(job_id))
-        self._own.pop((job_id, number), None)  # whoever takes it next has to give signs of life
 
     def _end(self, redis: Any, job_id: str, now_s: float) -> None:
         redis.hset(job_key(job_id), "expires_s", now_s + self._keep_s)

@@ -20,7 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 ATTEMPTS: Final = 3
-"""An item that was being worked on when the process ended this often is given up."""
+"""An item is given up when the process ended, or memory did, this often while it was worked on."""
 
 _EXPIRE_S: Final = 60.0
 _COMPLAIN_S: Final = 60.0
@@ -163,7 +163,7 @@ class JobRunner:
         """Let wait again, or give up, what processes now gone were working on."""
         for item in await self.call(store.recover):
             if item.attempt < ATTEMPTS:
-                await self._keep(store.requeue, item)
+                await self._keep(store.put_back, item, tried=True)
             else:
                 gone = JobAbandoned(f"the server ended {ATTEMPTS} times while working on this")
                 await self._keep(store.finish, item, self._excuse(item, gone))
@@ -192,9 +192,13 @@ class JobRunner:
                 raise
             return
         except (CapacityError, BackendUnavailable) as error:
-            delay_s = max(self._pause_s, error.retry_after_s)
-            await self._keep(store.put_back, item, delay_s=delay_s)
-            return
+            # Memory may be short because of this very image: it is not put back for ever.
+            tried = isinstance(error.__cause__, MemoryError)
+            if not tried or item.attempt < ATTEMPTS:
+                delay_s = max(self._pause_s, error.retry_after_s)
+                await self._keep(store.put_back, item, delay_s=delay_s, tried=tried)
+                return
+            result = self._excuse(item, error)
         except Exception as error:  # noqa: BLE001 - whatever it was, the caller gets an answer
             result = self._excuse(item, error)
         finally:

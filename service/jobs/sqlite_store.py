@@ -188,13 +188,13 @@ class SqliteJobs:
             )
         return item
 
-    def put_back(self, item: Item, *, delay_s: float = 0.0) -> None:
-        """Let an item wait again, as if it had not been tried."""
+    def put_back(self, item: Item, *, delay_s: float = 0.0, tried: bool = False) -> None:
+        """Let an item wait again; whether it has been tried says if the attempt counts."""
         with self._change() as db:
             db.execute(
-                "UPDATE items SET state = 'queued', attempts = attempts - 1, not_before_s = ? "
+                "UPDATE items SET state = 'queued', attempts = attempts - ?, not_before_s = ? "
                 "WHERE job_id = ? AND number = ? AND state = 'running'",
-                (self._clock() + delay_s, item.job_id, item.number),
+                (not tried, self._clock() + delay_s, item.job_id, item.number),
             )
 
     def finish(self, item: Item, result: ItemResult) -> bool:
@@ -213,15 +213,6 @@ class SqliteJobs:
         """Return what the process before this one was working on; later there is no other."""
         left, self._left = self._left, []
         return left
-
-    def requeue(self, item: Item) -> None:
-        """Let an item wait again; the attempt counts."""
-        with self._change() as db:
-            db.execute(
-                "UPDATE items SET state = 'queued' WHERE job_id = ? AND number = ? "
-                "AND state = 'running'",
-                (item.job_id, item.number),
-            )
 
     def expire(self) -> int:
         """Forget jobs whose time is over and return how many."""

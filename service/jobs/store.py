@@ -44,8 +44,8 @@ class JobStore(Protocol):
     def claim(self) -> Item | None:
         """Take the oldest item that waits; None when there is none."""
 
-    def put_back(self, item: Item, *, delay_s: float = 0.0) -> None:
-        """Let an item wait again, as if it had not been tried."""
+    def put_back(self, item: Item, *, delay_s: float = 0.0, tried: bool = False) -> None:
+        """Let an item wait again; whether it has been tried says if the attempt counts."""
 
     def finish(self, item: Item, result: ItemResult) -> bool:
         """Keep the outcome of an item; False when it has one already, or was cancelled."""
@@ -53,11 +53,8 @@ class JobStore(Protocol):
     def recover(self) -> list[Item]:
         """Say that this process lives, and return what processes now gone were working on.
 
-        The items stay ``running`` until `requeue` or `finish`.
+        The items stay ``running`` until `put_back` or `finish`.
         """
-
-    def requeue(self, item: Item) -> None:
-        """Let an item wait again; the attempt counts."""
 
     def expire(self) -> int:
         """Forget jobs whose time is over and return how many."""

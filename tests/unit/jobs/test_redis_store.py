@@ -122,7 +122,7 @@ def test_a_gateway_that_comes_back_late_cannot_add_a_second_outcome(
     assert item is not None
     clock.now_s += LEASE_S
     (taken_over,) = other.recover()
-    other.requeue(taken_over)
+    other.put_back(taken_over, tried=True)
     again = other.claim()
     assert again is not None
     assert (again.attempt, other.finish(again, DONE)) == (2, True)
@@ -153,7 +153,7 @@ def test_a_gateway_gives_no_signs_of_life_for_an_image_that_it_finished_too_late
     assert item is not None
     clock.now_s += LEASE_S
     (taken_over,) = gone.recover()
-    gone.requeue(taken_over)
+    gone.put_back(taken_over, tried=True)
     late.finish(item, LATE)
     assert gone.claim() is not None
     assert late.recover() == []

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from service.domain import Deadline
 from service.errors import BackendUnavailable, JobsUnavailable
 from service.jobs.factory import Opener
 from service.jobs.records import Item, ItemResult, JobStatus, Order
 from service.jobs.runner import ATTEMPTS, JobRunner, Perform
 from service.jobs.sqlite_store import SqliteJobs
+from service.workers import Workers
 from tests.unit.gateway.calls import until
 
 Start = Callable[[Perform], Awaitable[JobRunner]]
@@ -32,9 +34,9 @@ class Disk(SqliteJobs):
         self._check()
         return super().finish(item, result)
 
-    def put_back(self, item: Item, *, delay_s: float = 0.0) -> None:
+    def put_back(self, item: Item, *, delay_s: float = 0.0, tried: bool = False) -> None:
         self._check()
-        super().put_back(item, delay_s=delay_s)
+        super().put_back(item, delay_s=delay_s, tried=tried)
 
     def _check(self) -> None:
         if self.full:
@@ -176,6 +178,24 @@ async def test_an_error_that_nobody_foresaw_is_the_outcome(start: Start) -> None
     assert (await ended(runner, await submit(runner))).body == b"ZeroDivisionError"
 
 
+async def test_an_image_that_memory_never_suffices_for_is_given_up(start: Start) -> None:
+    calls = 0
+
+    async def run_out(_: Item) -> ItemResult:
+        nonlocal calls
+        calls += 1
+        return await workers.run(Deadline.after(10), "decode", fill_memory)
+
+    def fill_memory() -> ItemResult:
+        raise MemoryError
+
+    workers = Workers(1)
+    runner = await start(run_out)
+    assert (await ended(runner, await submit(runner))).body == b"Overloaded"
+    assert calls == ATTEMPTS
+    workers.close()
+
+
 async def test_an_image_that_ends_the_process_again_and_again_is_given_up(
     tmp_path: Path, start: Start, disk: Disk
 ) -> None:
@@ -185,6 +205,6 @@ async def test_an_image_that_ends_the_process_again_and_again_is_given_up(
         disk.close()
         disk.__init__(tmp_path / "jobs")  # type: ignore[misc]  # as the next process opens it
         for item in disk.recover() if attempt < ATTEMPTS - 1 else []:
-            disk.requeue(item)
+            disk.put_back(item, tried=True)
     runner = await start(perform)
     assert (await ended(runner, job)).body == b"JobAbandoned"

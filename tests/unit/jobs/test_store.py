@@ -201,7 +201,7 @@ def test_everything_is_there_after_a_restart_and_what_was_running_is_known(
     after = open_store()
     (interrupted,) = after.recover()
     assert (interrupted.number, interrupted.attempt) == (0, 1)
-    after.requeue(interrupted)
+    after.put_back(interrupted, tried=True)
     assert claimed(after).attempt == 2
     assert after.status("me", job.id).total == 2
     after.close()
@@ -259,7 +259,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.clock.now_s += LEASE_S
         self.store = self.open_store(self.clock)
         for item in self.store.recover():
-            self.store.requeue(item)
+            self.store.put_back(item, tried=True)
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:

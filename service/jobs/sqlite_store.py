@@ -31,7 +31,8 @@ CREATE TABLE IF NOT EXISTS items (
     attempts INTEGER NOT NULL DEFAULT 0, not_before_s REAL NOT NULL DEFAULT 0,
     status INTEGER, media_type TEXT, body BLOB, PRIMARY KEY (job_id, number)
 );
-CREATE INDEX IF NOT EXISTS items_by_state ON items (state, not_before_s);
+DROP INDEX IF EXISTS items_by_state;
+CREATE INDEX IF NOT EXISTS items_of_state_in_turn ON items (state); -- and by rowid, as every index
 """
 _OVER: Final = str(OVER)  # reads as SQL writes it
 
@@ -174,7 +175,7 @@ class SqliteJobs:
             row = db.execute(
                 "SELECT job_id, number, name, query, image, attempts FROM items "
                 "JOIN jobs ON jobs.id = job_id WHERE state = 'queued' AND not_before_s <= ? "
-                "ORDER BY jobs.rowid, number LIMIT 1",
+                "ORDER BY items.rowid LIMIT 1",
                 (self._clock(),),
             ).fetchone()
             if row is None:

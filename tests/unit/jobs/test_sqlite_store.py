@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import JobsUnavailable
+from service.jobs.records import Order
 from service.jobs.sqlite_store import SqliteJobs
 
 
@@ -27,3 +28,28 @@ def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"something else entirely" * 100)
     with pytest.raises(JobsUnavailable):
         open_store(path)
+
+
+def steps_to_claim(store: SqliteJobs) -> int:
+    """Claim an item and return how many instructions SQLite ran, in tens."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    store._db.set_progress_handler(count, 10)
+    assert store.claim() is not None
+    store._db.set_progress_handler(None, 0)
+    return steps
+
+
+def test_an_image_is_found_as_fast_in_a_long_queue_as_in_a_short_one(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "jobs")
+    few, many = (tuple((str(n), b"x") for n in range(count)) for count in (2, 2000))
+    store.submit(Order("me", "{}", few, "few"))
+    short = steps_to_claim(store)
+    store.submit(Order("me", "{}", many, "many"))
+    assert steps_to_claim(store) <= short + 1
+    store.close()

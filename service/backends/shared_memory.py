@@ -12,6 +12,7 @@ import fcntl
 import mmap
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -52,11 +53,20 @@ class RegionPool:
         The regions take no more than this together.
     folder : Path
         Where they lie.
+    on_discard : callable
+        Called when a region has lost its name; its memory is free once nobody maps it any more.
     """
 
-    def __init__(self, limit_bytes: int, folder: Path = FOLDER) -> None:
+    def __init__(
+        self,
+        limit_bytes: int,
+        folder: Path = FOLDER,
+        *,
+        on_discard: Callable[[], None] = lambda: None,
+    ) -> None:
         self._limit_bytes = limit_bytes
         self._folder = folder
+        self._on_discard = on_discard
         self._token = secrets.token_hex(4)
         self._made = 0
         self._free: list[Region] = []
@@ -89,7 +99,7 @@ class RegionPool:
             self._free.append(region)
 
     def discard(self, region: Region) -> None:
-        """Remove a region that the server may still be writing to; it is not used again."""
+        """Remove a region, also one that a server may still be writing to; it is not used again."""
         if region not in self._named:
             return
         self._named.remove(region)
@@ -97,6 +107,7 @@ class RegionPool:
         with contextlib.suppress(FileNotFoundError):
             (self._folder / region.name).unlink()
         os.close(region.descriptor)
+        self._on_discard()
 
     def close(self) -> None:
         """Remove every region; those handed out stay readable for as long as they are held."""

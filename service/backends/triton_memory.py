@@ -4,7 +4,7 @@ A region is used again once both sides have surely let go of it. On our side tha
 array on it is gone, wherever it went: a worker may still read tensors whose request has given up.
 On the other side, Triton goes on with a call that its client has left, and refuses to unregister a
 region while a call uses it; so the region of an abandoned call loses its name at once and is
-unregistered as soon as the server agrees.
+unregistered as soon as the server agrees. So is one that made room for a larger one.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class SharedMemory:
     def __init__(self, servers: Servers, limit_bytes: int, folder: Path = FOLDER) -> None:
         self._servers = servers
         self._folder = folder
-        self._pool = RegionPool(limit_bytes, folder)
+        self._pool = RegionPool(limit_bytes, folder, on_discard=self._sweep_soon)
         self._dropped: deque[Lease] = deque()  # one entry per array that is gone, by any thread
         self._sweeper: asyncio.Task[None] | None = None
         self._nameless = False
@@ -151,18 +151,17 @@ class SharedMemory:
 
     def finish(self, lease: Lease) -> None:
         """Take a region back: into the pool, or out of use when a server may still write."""
-        if not lease.tainted:
+        if lease.tainted:
+            self._pool.discard(lease.region)
+        else:
             self._pool.give_back(lease.region)
-            return
-        self._pool.discard(lease.region)
-        self._sweep_soon()
 
     async def aclose(self) -> None:
         """Remove the regions, and have the servers that answer let go of them."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
         self._collect()
         self._pool.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         await self._sweep()
 
     async def _attach(self, server: Server, region: Region) -> bool:

@@ -72,6 +72,21 @@ async def test_memory_of_an_abandoned_call_is_not_used_again_while_the_server_ma
     np.testing.assert_array_equal(outputs.tensors["embedding"], before)
 
 
+async def test_the_server_lets_go_of_a_region_that_made_room_for_a_larger_one(
+    triton: TritonServer, open_triton: Open
+) -> None:
+    others = registered(triton)
+    backend = open_triton(triton.address, shared_memory_bytes=2**22)
+    await backend.start()
+    model = await backend.model("plain")
+    await backend.infer(lever(0), model, context())
+    before = files()
+    outputs = await backend.infer(np.zeros((1, 416, 416, 3), np.uint8), model, context())
+    assert outputs.tensors["embedding"].flags.writeable  # in a region, which takes all there is
+    assert before - files()
+    await becomes(others | files(), lambda: registered(triton), within_s=10.0)
+
+
 async def test_closing_leaves_no_region_behind(triton: TritonServer, open_triton: Open) -> None:
     files_before, registered_before = files(), registered(triton)
     backend = open_triton(triton.address, shared_memory_bytes=2**22)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from service.backends.base import ModelControl
+from service.backends.base import Model, ModelControl
 from service.errors import BackendFailed, BackendUnavailable, DeadlineExceeded, DiscernError
 from service.golden import check_golden
 from service.pipeline import Segmenter
@@ -138,17 +139,25 @@ class Lifecycle:
 
     async def _check_models(self) -> None:
         backend = self._segmenter.backend
-        problems = []
-        for model in await backend.models():
+        checked = [
+            (model, await check_golden(backend, self._workers, model))
+            for model in await backend.models()
+        ]
+        self._show(checked)
+        problems = tuple(problem for _, problem in checked if problem)
+        for problem in problems:
+            _LOG.error("golden check failed: %s", problem)
+        self.model_names = frozenset(model.name for model, _ in checked)
+        await backend.model(self._default_model)  # it must be there
+        self._starting = problems
+
+    def _show(self, checked: Sequence[tuple[Model, str | None]]) -> None:
+        """Let the metrics tell of these models, and no more of those that are gone."""
+        self._metrics.model_info.clear()
+        self._metrics.golden_check.clear()
+        for model, problem in checked:
             recipe = model.recipe
             self._metrics.model_info.labels(
                 model.name, model.version, recipe.method, recipe.network_sha256
             ).set(1)
-            problem = await check_golden(backend, self._workers, model)
             self._metrics.golden_check.labels(model.name, model.version).set(problem is None)
-            if problem:
-                problems.append(problem)
-                _LOG.error("golden check failed: %s", problem)
-        self.model_names = frozenset(model.name for model in await backend.models())
-        await backend.model(self._default_model)  # it must be there
-        self._starting = tuple(problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -234,6 +235,20 @@ async def test_a_loaded_model_is_checked_before_it_counts(make: Make) -> None:
     backend.golden = golden(LABELS)
     await gateway.load(MODEL)
     assert await reasons(gateway) == ()
+
+
+async def test_metrics_tell_of_the_versions_that_are_served_and_of_no_others(
+    make: Make, tmp_path: Path
+) -> None:
+    gateway, _ = make()
+    await gateway.start()
+    for version in ("2", "3"):
+        shutil.copytree(tmp_path / MODEL / "1", tmp_path / MODEL / version)
+        await gateway.load(MODEL)
+    metrics = gateway._metrics
+    for metric in (metrics.model_info, metrics.golden_check):
+        (family,) = metric.collect()
+        assert [sample.labels["version"] for sample in family.samples] == ["2", "3"]
 
 
 async def test_a_backend_that_cannot_be_told_says_so(make: Make) -> None:

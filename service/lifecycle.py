@@ -54,6 +54,7 @@ class Lifecycle:
         self._default_model = default_model
         self._starting: tuple[str, ...] = ("starting",)
         self._opened = False
+        self._wrong: set[str] = set()
         self.started = asyncio.Event()
         self.failed: str | None = None
         self.draining = False
@@ -118,6 +119,9 @@ class Lifecycle:
         backend = self._segmenter.backend
         if not isinstance(backend, ModelControl):
             raise BackendUnavailable("this backend loads no models when told to", retry_after_s=60)
+        if name in self._wrong:  # else it might stay as the version before the new one
+            self._wrong.remove(name)
+            await backend.unload(name)
         await backend.load(name)
         await self._check_models()
         if self._starting:
@@ -144,6 +148,7 @@ class Lifecycle:
             for model in await backend.models()
         ]
         self._show(checked)
+        self._wrong = {model.name for model, problem in checked if problem}
         problems = tuple(problem for _, problem in checked if problem)
         for problem in problems:
             _LOG.error("golden check failed: %s", problem)

@@ -48,6 +48,7 @@ class Moody(EmbeddedBackend):
     broken: str | None = None
     is_ready = True
     golden: Golden | None = None
+    wrong_version = ""
 
     async def start(self) -> None:
         if self.is_away:
@@ -61,9 +62,12 @@ class Moody(EmbeddedBackend):
 
     async def models(self) -> list[Model]:
         return [
-            replace(model, recipe=replace(model.recipe, golden=self.golden))
+            replace(model, recipe=replace(model.recipe, golden=self._golden(model)))
             for model in await super().models()
         ]
+
+    def _golden(self, model: Model) -> Golden | None:
+        return golden(np.zeros_like(LABELS)) if model.version == self.wrong_version else self.golden
 
 
 class Faltering(Moody):
@@ -233,6 +237,17 @@ async def test_a_loaded_model_is_checked_before_it_counts(make: Make) -> None:
         await gateway.load(MODEL)
     assert await reasons(gateway) != ()
     backend.golden = golden(LABELS)
+    await gateway.load(MODEL)
+    assert await reasons(gateway) == ()
+
+
+async def test_a_right_version_takes_the_place_of_a_wrong_one(make: Make, tmp_path: Path) -> None:
+    gateway, _ = make(golden=golden(LABELS), wrong_version="2")
+    await gateway.start()
+    shutil.copytree(tmp_path / MODEL / "1", tmp_path / MODEL / "2")
+    with pytest.raises(BackendFailed, match="the golden image gave"):
+        await gateway.load(MODEL)
+    shutil.copytree(tmp_path / MODEL / "1", tmp_path / MODEL / "3")
     await gateway.load(MODEL)
     assert await reasons(gateway) == ()
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from redis import Redis
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as TimeoutOfRedis
 
 from service.errors import JobsUnavailable
 
@@ -15,6 +19,8 @@ T = TypeVar("T")
 
 _CONNECT_S: Final = 3.0
 _ANSWER_S: Final = 10.0
+_PAUSE_S: Final = 5.0
+_NO_ANSWER: Final = "the store of jobs does not answer"
 _KEEPS_ALL: Final = "noeviction"
 _LOG = logging.getLogger(__name__)
 
@@ -38,6 +44,7 @@ class RedisServer:
         self._redis: Any = Redis.from_url(
             url, socket_connect_timeout=_CONNECT_S, socket_timeout=_ANSWER_S
         )
+        self._silent_until_s = -math.inf
 
     def change(self, work: Callable[[Any], T], *watched: str) -> T:
         """Make one transaction of what `work` reads and then, after ``multi()``, writes.
@@ -50,18 +57,14 @@ class RedisServer:
         JobsUnavailable
             If the server does not answer, or refuses.
         """
-        try:
+        with self._answering():
             done: T = self._redis.transaction(work, *watched, value_from_callable=True)
-        except RedisError as error:
-            raise JobsUnavailable("the store of jobs does not answer", retry_after_s=5) from error
         return done
 
     def time_s(self) -> float:
         """Return the server's clock, in seconds since 1970."""
-        try:
+        with self._answering():
             seconds, microseconds = self._redis.time()
-        except RedisError as error:
-            raise JobsUnavailable("the store of jobs does not answer", retry_after_s=5) from error
         return float(seconds + microseconds / 1e6)
 
     def warn_unless_kept(self) -> None:
@@ -79,3 +82,19 @@ class RedisServer:
     def close(self) -> None:
         """Close the connections; safe to call twice."""
         self._redis.close()
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Translate errors. Who asks soon after a call ran out of time is told so without one.
+
+        All wait for one thread: were each to wait for a silent server, the last would for minutes,
+        and what he sent would fill the memory for bodies.
+        """
+        if time.monotonic() < self._silent_until_s:
+            raise JobsUnavailable(_NO_ANSWER, retry_after_s=_PAUSE_S)
+        try:
+            yield
+        except RedisError as error:
+            if isinstance(error, TimeoutOfRedis):
+                self._silent_until_s = time.monotonic() + _PAUSE_S
+            raise JobsUnavailable(_NO_ANSWER, retry_after_s=_PAUSE_S) from error

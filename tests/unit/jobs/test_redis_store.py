@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from redis import Redis
+from redis.exceptions import TimeoutError as TimeoutOfRedis
 
 from service.errors import JobsUnavailable
 from service.jobs.records import ItemResult, Order
@@ -203,6 +206,29 @@ def test_jobs_are_there_after_redis_was_killed_and_away_meanwhile(tmp_path: Path
             store.status("me", job.id)
         with server:
             assert store.status("me", job.id).state == "queued"
+        store.close()
+
+
+def test_who_asks_soon_after_a_silence_of_redis_does_not_wait_for_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = SimpleNamespace(monotonic=lambda: 100.0)
+    monkeypatch.setattr("service.jobs.redis_server.time", now)
+    monkeypatch.setattr("service.jobs.redis_server._ANSWER_S", 0.5)
+    with RedisServer(located(), tmp_path) as server:
+        store = RedisJobs(server.url, max_bytes=10_000, keep_s=60, lease_s=LEASE_S)
+        store.submit(order())
+        assert server.process is not None
+        server.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(JobsUnavailable) as waited:
+            store.submit(order())
+        assert isinstance(waited.value.__cause__, TimeoutOfRedis)
+        with pytest.raises(JobsUnavailable) as told:
+            store.submit(order())
+        assert told.value.__cause__ is None
+        server.process.send_signal(signal.SIGCONT)
+        now.monotonic = lambda: 105.0
+        store.submit(order())
         store.close()
 
 

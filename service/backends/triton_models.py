@@ -13,9 +13,20 @@ from tritonclient.grpc import service_pb2
 
 from service.backends.base import Model
 from service.backends.model_config import model_from_config
-from service.backends.triton_servers import CONTROL_TIMEOUT_S, Server, Servers
+from service.backends.triton_servers import (
+    CONTROL_TIMEOUT_S,
+    PROBE_TIMEOUT_S,
+    Server,
+    Servers,
+)
 from service.domain import Deadline
-from service.errors import ArtefactError, BackendUnavailable, DeadlineExceeded, ModelNotFound
+from service.errors import (
+    ArtefactError,
+    BackendError,
+    BackendUnavailable,
+    DeadlineExceeded,
+    ModelNotFound,
+)
 
 FRESH_S: Final = 2.0
 """How long an answer of the servers is believed."""
@@ -35,13 +46,13 @@ class Catalogue:
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
         self._served: dict[tuple[str, str], Model] = {}
-        self._read_at_s = float("-inf")
-        self._reading = asyncio.Lock()
+        self._asked_at_s = float("-inf")
+        self._asking: asyncio.Task[None] | None = None
         self._refused: set[str] = set()
 
     def forget(self) -> None:
         """Ask again at the next occasion."""
-        self._read_at_s = float("-inf")
+        self._asked_at_s = float("-inf")
 
     async def models(self) -> Sequence[Model]:
         """Return every model version that is ready, as the servers say now."""
@@ -59,9 +70,10 @@ class Catalogue:
         BackendUnavailable
             If no server answers, and none ever has.
         """
-        # What is known holds while no server is there to ask: the call itself will tell.
-        if not self._served or (not self._is_fresh() and self._servers.connected()):
+        if not self._served:
             await self._refresh()
+        elif not self._is_fresh() and self._servers.connected():
+            await self._renew()
         found = self._lookup(name, version)
         if found is None and not self._is_fresh(within_s=0.1):
             self.forget()
@@ -74,7 +86,7 @@ class Catalogue:
         return found
 
     def _is_fresh(self, *, within_s: float = FRESH_S) -> bool:
-        return time.monotonic() - self._read_at_s < within_s
+        return time.monotonic() - self._asked_at_s < within_s
 
     def _lookup(self, name: str, version: str | None) -> Model | None:
         if version is not None:
@@ -82,15 +94,30 @@ class Catalogue:
         versions = [key for key in self._served if key[0] == name]
         return self._served[max(versions, key=lambda key: int(key[1]))] if versions else None
 
+    async def _renew(self) -> None:
+        """Ask again. What is known holds while no server says otherwise: the call will tell."""
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                await self._refresh()
+        except (TimeoutError, BackendError):
+            self._asked_at_s = time.monotonic()  # that others do not wait for it too
+
     async def _refresh(self) -> None:
-        async with self._reading:
-            if not self._is_fresh():
-                within = Deadline.after(CONTROL_TIMEOUT_S)
-                try:
-                    self._served = await self._servers.call(within, self._read)
-                except DeadlineExceeded as error:  # ours, not the caller's
-                    raise BackendUnavailable(error.detail) from error
-                self._read_at_s = time.monotonic()
+        """Ask the servers, once for all who want to know meanwhile, and who may leave again."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_servers())
+            self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        asking = self._asking
+        await asyncio.wait({asking})
+        asking.result()
+
+    async def _ask_servers(self) -> None:
+        within = Deadline.after(CONTROL_TIMEOUT_S)
+        try:
+            self._served = await self._servers.call(within, self._read)
+        except DeadlineExceeded as error:  # ours, not the caller's
+            raise BackendUnavailable(error.detail) from error
+        self._asked_at_s = time.monotonic()
 
     async def _read(self, server: Server) -> dict[tuple[str, str], Model]:
         index = await server.stub.RepositoryIndex(

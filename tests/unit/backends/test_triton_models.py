@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,9 +14,12 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from service.backends import triton, triton_models
+from service.backends.base import Model
 from service.backends.triton import TritonBackend
 from service.backends.triton_servers import Servers
+from service.domain import Category
 from service.errors import BackendUnavailable
+from service.recipe import Recipe
 from tests.scenes import write_scenes_model
 from tests.triton_server.server import LOOPBACK, free_port
 
@@ -55,3 +60,43 @@ async def test_a_model_that_is_unloaded_meanwhile_takes_no_other_along(tmp_path:
     servers = SimpleNamespace(call=lambda _, read: read(server))
     catalogue = triton_models.Catalogue(cast(Servers, servers))
     assert [model.name for model in await catalogue.models()] == ["scenes"]
+
+
+@dataclass
+class Hung:
+    """Servers of one model, one of which hears what is asked and says nothing."""
+
+    model: Model
+    asked: int = 0
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def connected(self) -> bool:
+        return True
+
+    async def call(self, *_: object) -> dict[tuple[str, str], Model]:
+        self.asked += 1
+        await self.answers.wait()
+        return {(self.model.name, self.model.version): self.model}
+
+
+async def test_what_is_known_of_models_holds_while_a_server_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(triton_models, "PROBE_TIMEOUT_S", 0.1)
+    recipe = Recipe(
+        method="discriminative", embedding_size=2, classes=(Category(1, "object"),), size_multiple=1
+    )
+    servers = Hung(Model("scenes", "1", recipe))
+    servers.answers.set()
+    catalogue = triton_models.Catalogue(cast(Servers, servers))
+    await catalogue.models()
+    servers.answers.clear()
+    servers.model = replace(servers.model, version="2")
+    catalogue.forget()
+    found = await asyncio.gather(*(catalogue.find("scenes", None) for _ in range(4)))
+    assert [model.version for model in found] == ["1"] * 4
+    assert servers.asked == 2
+    servers.answers.set()
+    await catalogue.models()
+    assert (await catalogue.find("scenes", None)).version == "2"
+    assert servers.asked == 2

@@ -59,6 +59,8 @@ class Server:
         Shared memory regions that it has been told of.
     shares_memory : bool, optional
         Whether it sees this host's shared memory; None before it was tried.
+    calls : int
+        Calls that it has not answered yet.
     """
 
     address: str
@@ -67,6 +69,7 @@ class Server:
     infer: Any
     regions: set[str] = field(default_factory=set)
     shares_memory: bool | None = None
+    calls: int = 0
 
     def is_connected(self) -> bool:
         """Return whether there is a connection now; begin one otherwise."""
@@ -114,12 +117,15 @@ class Servers:
             await server.channel.close()
 
     def connected(self, *, but: Server | None = None) -> Server | None:
-        """Return the next connected server, if there is one."""
+        """Return the connected server with the fewest calls, the next in turn of several.
+
+        So one that hangs is not given more and more of them until all who ask wait for it.
+        """
         self._turn += 1
         order = [self.all[(self._turn + i) % len(self.all)] for i in range(len(self.all))]
         # Every one is asked, so that every one that is not connected begins to connect.
-        ready = [server for server in order if server.is_connected()]
-        return next((server for server in ready if server is not but), None)
+        ready = [server for server in order if server.is_connected() and server is not but]
+        return min(ready, key=lambda server: server.calls, default=None)
 
     async def pick(self, deadline: Deadline, *, but: Server | None = None) -> Server:
         """Return a server to call, waiting for one when none is connected.
@@ -180,7 +186,7 @@ class Servers:
         """
         server = await self.pick(deadline)
         try:
-            return await run(server)
+            return await _counted(run, server)
         except grpc.aio.AioRpcError as error:
             again = is_worth_another_server if len(self.all) > 1 else is_worth_same_server
             if not again(error):
@@ -189,9 +195,17 @@ class Servers:
                 server.forget_memory()
         server = await self.pick(deadline, but=server)
         try:
-            return await run(server)
+            return await _counted(run, server)
         except grpc.aio.AioRpcError as error:
             raise translate(error, deadline) from error
+
+
+async def _counted(run: Callable[[Server], Awaitable[T]], server: Server) -> T:
+    server.calls += 1
+    try:
+        return await run(server)
+    finally:
+        server.calls -= 1
 
 
 def _open(address: str) -> Server:

@@ -12,7 +12,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -28,8 +27,8 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE TABLE IF NOT EXISTS items (
     job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE, number INTEGER NOT NULL,
     name TEXT NOT NULL, image BLOB, state TEXT NOT NULL DEFAULT 'queued',
-    attempts INTEGER NOT NULL DEFAULT 0, not_before_s REAL NOT NULL DEFAULT 0,
-    status INTEGER, media_type TEXT, body BLOB, PRIMARY KEY (job_id, number)
+    attempts INTEGER NOT NULL DEFAULT 0, status INTEGER, media_type TEXT, body BLOB,
+    PRIMARY KEY (job_id, number)
 );
 DROP INDEX IF EXISTS items_by_state;
 CREATE INDEX IF NOT EXISTS items_of_state_in_turn ON items (state); -- and by rowid, as every index
@@ -49,7 +48,9 @@ class SqliteJobs:
     keep_s : float
         How long results are kept.
     clock : callable
-        Seconds since 1970; the file outlives the process, so that no other clock will do.
+        Seconds since 1970, for what is in the file, which outlives the process.
+    timer : callable
+        Seconds that no change of the clock makes more or fewer, for what is to wait.
 
     Raises
     ------
@@ -64,10 +65,13 @@ class SqliteJobs:
         max_bytes: int,
         keep_s: float,
         clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_bytes = max_bytes
         self._keep_s = keep_s
         self._clock = clock
+        self._timer = timer
+        self._not_before_s: dict[tuple[str, int], float] = {}  # of items that were put back
         with ExitStack() as opened:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -172,16 +176,15 @@ class SqliteJobs:
     def claim(self) -> Item | None:
         """Take the oldest item that waits; None when there is none."""
         with self._change() as db:
-            row = db.execute(
-                "SELECT job_id, number, name, query, image, attempts FROM items "
-                "JOIN jobs ON jobs.id = job_id WHERE state = 'queued' AND not_before_s <= ? "
-                "ORDER BY items.rowid LIMIT 1",
-                (self._clock(),),
-            ).fetchone()
-            if row is None:
+            place = self._next(db)
+            if place is None:
                 return None
+            row = db.execute(
+                "SELECT job_id, number, name, query, image, attempts + 1 FROM items "
+                "JOIN jobs ON jobs.id = job_id WHERE job_id = ? AND number = ?",
+                place,
+            ).fetchone()
             item = Item(*row)
-            item = replace(item, attempt=item.attempt + 1)
             db.execute(
                 "UPDATE items SET state = 'running', attempts = attempts + 1 "
                 "WHERE job_id = ? AND number = ?",
@@ -193,10 +196,11 @@ class SqliteJobs:
         """Let an item wait again; whether it has been tried says if the attempt counts."""
         with self._change() as db:
             db.execute(
-                "UPDATE items SET state = 'queued', attempts = attempts - ?, not_before_s = ? "
+                "UPDATE items SET state = 'queued', attempts = attempts - ? "
                 "WHERE job_id = ? AND number = ? AND state = 'running'",
-                (not tried, self._clock() + delay_s, item.job_id, item.number),
+                (not tried, item.job_id, item.number),
             )
+        self._not_before_s[item.job_id, item.number] = self._timer() + delay_s
 
     def finish(self, item: Item, result: ItemResult) -> bool:
         """Keep the outcome of an item; False when it has one already, or was cancelled."""
@@ -225,6 +229,15 @@ class SqliteJobs:
     def close(self) -> None:
         """Close the file; safe to call twice."""
         self._held.close()
+
+    def _next(self, db: sqlite3.Connection) -> tuple[str, int] | None:
+        """Return job and number of the oldest item that may be claimed."""
+        now_s, later = self._timer(), self._not_before_s
+        self._not_before_s = {place: due_s for place, due_s in later.items() if due_s > now_s}
+        queued = db.execute(
+            "SELECT job_id, number FROM items WHERE state = 'queued' ORDER BY rowid"
+        )
+        return next((place for place in queued if place not in self._not_before_s), None)
 
     def _running(self) -> list[Item]:
         with self._change() as db:

@@ -53,3 +53,25 @@ def test_an_image_is_found_as_fast_in_a_long_queue_as_in_a_short_one(tmp_path: P
     store.submit(Order("me", "{}", many, "many"))
     assert steps_to_claim(store) <= short + 1
     store.close()
+
+
+def test_an_image_that_was_put_back_does_not_wait_for_a_clock_that_jumped_back(
+    tmp_path: Path,
+) -> None:
+    now_s = {"clock": 1e9, "timer": 0.0}
+    store = SqliteJobs(
+        tmp_path / "jobs",
+        max_bytes=10_000,
+        keep_s=60,
+        clock=lambda: now_s["clock"],
+        timer=lambda: now_s["timer"],
+    )
+    store.submit(Order("me", "{}", (("image", b"x"),), "d"))
+    item = store.claim()
+    assert item is not None
+    store.put_back(item, delay_s=5)
+    now_s |= {"clock": 1e9 - 1e6, "timer": 4.9}
+    assert store.claim() is None
+    now_s["timer"] = 5.0
+    assert store.claim() == item
+    store.close()

@@ -61,7 +61,7 @@ def path(tmp_path: Path) -> Path:
 def open_store(request: pytest.FixtureRequest, path: Path, clock: Clock) -> OpenStore:
     """A function that opens the store, again after it was closed."""
     if request.param == "sqlite":
-        return partial(SqliteJobs, path, max_bytes=10_000, keep_s=60, clock=clock)
+        return partial(SqliteJobs, path, max_bytes=10_000, keep_s=60, clock=clock, timer=clock)
     server = request.getfixturevalue("redis_server")
     return partial(RedisJobs, server.url, max_bytes=10_000, keep_s=60, lease_s=LEASE_S, clock=clock)
 

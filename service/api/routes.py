@@ -72,16 +72,16 @@ async def _segment(
     request: Request, query: SegmentQuery, gateway: Gateway, deadline: Deadline, writer: Writer
 ) -> Reply:
     """Take the body in, then segment it for as long as the client is there."""
-    job = job_of(
-        query,
-        gateway,
-        request_id=request.state.request_id,
-        deadline=deadline,
-        headers=request.state.trace.outgoing(),
-    )
     try:
         with gateway.segmenter.gate.body() as arrived:
             source = await _source(request, query, gateway, deadline, arrived)
+            job = job_of(  # its clock begins when the body is there: a slow sender does not queue
+                query,
+                gateway,
+                request_id=request.state.request_id,
+                deadline=deadline,
+                headers=request.state.trace.outgoing(),
+            )
             request.state.clock = job.clock
             work = gateway.segmenter.segment(source, job, writer.render)
             return await while_connected(request, work)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from email.message import Message
 from logging.handlers import QueueHandler
 from queue import Queue
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -103,6 +106,23 @@ def test_stages_add_up_to_the_total(address: str) -> None:
     times = json.loads(segment(address).body)["timings_ms"]
     # Each is rounded to a microsecond.
     assert sum(times[stage] for stage in STAGES) == pytest.approx(times["total"], abs=0.003)
+
+
+def test_the_time_that_an_image_takes_to_arrive_is_no_time_in_the_queue(
+    address: str, log: Log
+) -> None:
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+    connection.putrequest("POST", "/segment")
+    for name, value in (("Content-Type", "image/png"), ("X-Request-ID", "slow")):
+        connection.putheader(name, value)
+    connection.putheader("Content-Length", str(len(SCENE)))
+    connection.endheaders(SCENE[:100])
+    time.sleep(0.3)
+    connection.send(SCENE[100:])
+    assert connection.getresponse().status == 200
+    connection.close()
+    line = lines_until(log, "slow")[-1]
+    assert line["duration_ms"] - line["total_ms"] >= 250
 
 
 def test_a_request_writes_one_line_that_says_it_all(address: str, log: Log) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from service.postprocess.quantised import dequantise
 from service.recipe import Recipe
 from training.commands.command import Command, console
 from training.commands.opening import add_data, data_settings, open_model
@@ -46,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     write_picture(options.out, pictures.sheet(pages, columns=6))
     if options.model is not None:
         network, recipe, _, _ = open_model(options)
-        cells = [cell for s in _spread(dataset, ROWS) for cell in _panels(network, recipe, s)]
+        cells = [cell for s in _spread(dataset, ROWS) for cell in panels(network, recipe, s)]
         path = options.out.with_stem(f"{options.out.stem}-embeddings")
         write_picture(path, pictures.sheet(cells, columns=6))
 
@@ -83,14 +85,25 @@ def _spread(dataset: Dataset, count: int) -> list[Sample]:
     return [dataset[index] for index in range(0, len(dataset), step)][:count]
 
 
-def _panels(network: Network, recipe: Recipe, sample: Sample) -> list[pictures.Picture]:
+def panels(network: Network, recipe: Recipe, sample: Sample) -> list[pictures.Picture]:
+    """Show what a model makes of one image: `pictures.panels`, and the projection of its vectors.
+
+    Parameters
+    ----------
+    network, recipe
+        The model.
+    sample : Sample
+        The image, and its truth.
+    """
     prediction = network.predict(sample.image)
     found = read(prediction, recipe, sample.labels.shape)
+    vectors = dequantise(prediction.embedding, recipe.embedding_scale, recipe.embedding_slope)
+    prediction = replace(prediction, embedding=vectors)
     small = sample.labels[:: recipe.stride, :: recipe.stride]
     height, width = small.shape
     return [
         *pictures.panels(sample.image, sample.labels, prediction, found),
-        pictures.projection(prediction.embedding[:, :height, :width], small),
+        pictures.projection(vectors[:, :height, :width], small),
     ]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.domain import Prediction
+from service.postprocess.quantised import dequantise
 from service.recipe import Recipe
 from training.config.checks import require
 from training.data.dataset import Dataset, Sample
@@ -88,7 +89,8 @@ def around_true_centres(
     """
     height, width = sample.labels.shape
     stride = recipe.stride
-    embedding = prediction.embedding.repeat(stride, axis=1).repeat(stride, axis=2)
+    sent = dequantise(prediction.embedding, recipe.embedding_scale, recipe.embedding_slope)
+    embedding = sent.repeat(stride, axis=1).repeat(stride, axis=2)
     vectors = embedding[:, :height, :width].astype(np.float32)
     if recipe.method == "recurrent":  # which knows directions only
         vectors /= np.maximum(np.linalg.norm(vectors, axis=0), np.finfo(np.float32).tiny)

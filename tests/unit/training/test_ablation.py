@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -47,3 +50,16 @@ def test_without_true_instances_no_pixel_has_a_centre() -> None:
     prediction = HalfRight().predict(empty.image)
     assert (prediction.foreground_logits > 0).any()
     assert not around_true_centres(prediction, RECIPE, empty).any()
+
+
+def test_centres_of_vectors_that_travel_as_bytes_are_those_of_the_vectors() -> None:
+    sample = DATA[0]
+    prediction = HalfRight().predict(sample.image)
+    slope = np.arange(96, dtype=np.float32)[:, None] / 4
+    bytes_of = 128 + (prediction.embedding.astype(np.float32) - slope) / 0.25
+    sent: npt.NDArray[Any] = bytes_of.astype(np.uint8)
+    as_bytes = replace(RECIPE, embedding_scale=(0.25,), embedding_slope=((0.25, 0.0),))
+    expected = around_true_centres(prediction, RECIPE, sample)
+    assert expected.any()
+    found = around_true_centres(replace(prediction, embedding=sent), as_bytes, sample)
+    np.testing.assert_array_equal(found, expected)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from service.domain import Prediction
+from service.domain import Category, Prediction
+from service.recipe import Recipe
+from training.commands import inspect
+from training.data.dataset import Sample
 from training.report import pictures
 
 LABELS = np.zeros((12, 16), np.int32)
@@ -76,3 +83,33 @@ def test_panels_are_of_the_image_s_size_whatever_stride_and_padding() -> None:
     assert {panel.shape for panel in shown} == {(12, 16, 3)}
     assert shown[3][4, 4, 0] > 250
     assert shown[3][0, 0, 0] < 5
+
+
+@dataclass
+class Fixed:
+    """A network that says the same of every image."""
+
+    said: Prediction
+
+    def predict(self, image: npt.NDArray[np.uint8]) -> Prediction:
+        """Say it."""
+        return self.said
+
+
+def test_vectors_that_travel_as_bytes_are_shown_as_the_vectors() -> None:
+    logits = np.where(LABELS > 0, 5.0, -5.0).astype(np.float16)[None]
+    vectors = np.stack([LABELS, LABELS * LABELS]).astype(np.float32)
+    rows = np.arange(12, dtype=np.float32)[:, None] / 2
+    steps = np.stack([(vectors[0] - rows) / 0.5, vectors[1] / 0.25])
+    sent: npt.NDArray[Any] = (128 + steps).astype(np.uint8)
+    recipe = Recipe(
+        method="discriminative", embedding_size=2, classes=(Category(1, "a"),), size_multiple=1
+    )
+    as_bytes = replace(
+        recipe, embedding_scale=(0.5, 0.25), embedding_slope=((0.5, 0.0), (0.0, 0.0))
+    )
+    sample = Sample("a", IMAGE, LABELS)
+    shown = inspect.panels(Fixed(Prediction(sent, logits)), as_bytes, sample)
+    expected = inspect.panels(Fixed(Prediction(vectors, logits)), recipe, sample)
+    for panel, wanted in zip(shown, expected, strict=True):
+        np.testing.assert_array_equal(panel, wanted)

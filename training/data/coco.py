@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -51,7 +51,7 @@ class CocoDataset:
     folder : Path
         Where the images lie.
     images : tuple of mapping
-        Entries of ``images`` that have an instance to learn from.
+        Entries of ``images``: also those without an instance, where all that is found is wrong.
     annotations : mapping of int to sequence of mapping
         Entries of ``annotations`` by image.
     class_of : mapping of int to int
@@ -99,16 +99,22 @@ class CocoDataset:
         for entry in content["annotations"]:
             if entry["category_id"] in class_of:
                 annotations[entry["image_id"]].append(entry)
-        images = tuple(
-            image
-            for image in content["images"]
-            if any(not entry.get("iscrowd") for entry in annotations.get(image["id"], ()))
-        )
-        if not images:
+        images = tuple(content["images"])
+        dataset = cls(path, folder, images, annotations, class_of, bool(classes))
+        if not len(dataset.with_instances()):
             raise DataError(
                 [f"{path}: no image with an instance of {list(classes) or 'any class'}"]
             )
-        return cls(path, folder, images, annotations, class_of, bool(classes))
+        return dataset
+
+    def with_instances(self) -> CocoDataset:
+        """Keep the images that have an instance to learn from."""
+        images = tuple(
+            image
+            for image in self.images
+            if any(not entry.get("iscrowd") for entry in self.annotations.get(image["id"], ()))
+        )
+        return replace(self, images=images)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -126,7 +132,7 @@ class CocoDataset:
         require_size(path, size, (image["height"], image["width"]))
         labels = np.zeros(size, np.int32)
         things = []
-        for entry in self.annotations[image["id"]]:
+        for entry in self.annotations.get(image["id"], ()):
             mask = self._mask(entry, size)
             area_px = int(np.count_nonzero(mask))
             if entry.get("iscrowd"):

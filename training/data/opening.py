@@ -42,6 +42,8 @@ def open_datasets(config: Config, root: Path) -> tuple[Dataset, Dataset]:
             _drawn(data, count=data.val_images, seed=seed + 1),
         )
     train: FileDataset = find_split(data, root, data.train)
+    if isinstance(train, CocoDataset):
+        train = train.with_instances()
     val: FileDataset = find_split(data, root, data.val) if data.val else NoFiles()
     wrong = [
         f"{root}: {name} is in both {data.train} and {data.val}, one of which must lose it"

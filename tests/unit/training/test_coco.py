@@ -67,14 +67,12 @@ def write(root: Path, content: object) -> None:
     (root / "annotations/instances_val2017.json").write_text(json.dumps(content))
 
 
-def only_sample(data: DataConfig, root: Path) -> Sample:
-    dataset = open_split(data, root, "val2017")
-    assert len(dataset) == 1
-    return dataset[0]
+def first_sample(data: DataConfig, root: Path) -> Sample:
+    return open_split(data, root, "val2017")[0]
 
 
 def test_the_small_lies_on_the_large_and_crowds_are_ignored(root: Path) -> None:
-    sample = only_sample(COCO, root)
+    sample = first_sample(COCO, root)
     assert sample.name == "val2017/a.png"
     assert np.array_equal(sample.image, GREY)
     labels = sample.labels
@@ -86,7 +84,7 @@ def test_the_small_lies_on_the_large_and_crowds_are_ignored(root: Path) -> None:
 
 
 def test_classes_come_in_the_order_asked_for(root: Path) -> None:
-    sample = only_sample(COCO, root)
+    sample = first_sample(COCO, root)
     assert sample.classes is not None
     assert sample.classes.tolist() == [0, 2, 1], "the cat is painted first, and is class 2"
 
@@ -103,23 +101,39 @@ def test_polygons_are_filled_as_pycocotools_fills_them(root: Path) -> None:
     changed["annotations"] = [annotation(1, 7, 17, polygon)]
     write(root, changed)
     wanted = rle.decode(coco_mask.frPyObjects(polygon, 6, 8)[0])
-    assert np.array_equal(only_sample(COCO, root).labels, wanted)
+    assert np.array_equal(first_sample(COCO, root).labels, wanted)
 
 
 def test_a_plain_file_beside_images_is_read_as_well(root: Path) -> None:
     (root / "annotations/instances_val2017.json").rename(root / "mine.json")
     (root / "val2017").rename(root / "images")
-    assert find_split(COCO, root, "mine").ids == ("images/a.png",)
+    assert find_split(COCO, root, "mine").ids == ("images/a.png", "images/b.png")
 
 
 def test_a_mask_without_a_pixel_is_left_out(root: Path) -> None:
     new = content()
     new["annotations"][1]["segmentation"] = [[2, 3, 5, 3, 5, 3, 4, 3]]
     write(root, new)
-    sample = only_sample(COCO, root)
+    sample = first_sample(COCO, root)
     assert set(np.unique(sample.labels)) == {-1, 0, 1}
     assert sample.classes is not None
     assert sample.classes.tolist() == [0, 1], "the dog alone"
+
+
+def test_images_without_an_instance_are_judged_but_not_learned_from(root: Path) -> None:
+    (root / "val2017").rename(root / "images")
+    for split, letters in (("train", "cd"), ("val", "ab")):
+        new = content()
+        for image, letter in zip(new["images"], letters, strict=True):
+            cv2.imwrite(str(root / "images" / f"{letter}.png"), GREY)
+            image["file_name"] = f"{letter}.png"
+        write(root, new)
+        (root / "annotations/instances_val2017.json").rename(root / f"{split}.json")
+    train_set, val_set = open_datasets(Config(name="mine", data=COCO), root)
+    assert [train_set[i].name for i in range(len(train_set))] == ["images/c.png"]
+    for judged in (val_set, open_split(COCO, root, "val")):
+        assert [judged[i].name for i in range(len(judged))] == ["images/a.png", "images/b.png"]
+        assert not judged[1].labels.any()
 
 
 def test_files_of_one_name_in_two_folders_are_two_images(root: Path) -> None:

@@ -26,6 +26,7 @@ from training.loop import checkpoint
 from training.loop.checkpoint import Checkpoint
 from training.models.build import build_model
 from training.models.network import PixelNetwork
+from training.report.card import data_of
 from training.scoring.augmented import AugmentedNetwork
 from training.scoring.decoding import Network, TorchNetwork, recipe_of
 
@@ -36,7 +37,9 @@ _DRAWN_SPLIT = "sticks:"
 def add_data(command: argparse.ArgumentParser) -> None:
     """Declare the arguments that `data_settings` reads."""
     layouts = [kind for kind in get_args(DataKind) if kind not in DRAWN]
-    command.add_argument("--layout", choices=layouts, help="of the data folder; default: folder")
+    command.add_argument(
+        "--layout", choices=layouts, help="of the data folder; default: the model's, or folder"
+    )
     command.add_argument("--labels", nargs="+", help="label folders, the first that has an id")
     command.add_argument("--classes", nargs="+", help="categories to tell apart")
 
@@ -106,7 +109,7 @@ def open_checkpoint(path: Path) -> tuple[Checkpoint, PixelNetwork]:
 
 
 def open_model(options: argparse.Namespace) -> tuple[Network, Recipe, str, Config | None]:
-    """Open a model folder or a checkpoint; a folder knows nothing of its experiment."""
+    """Open a model folder or a checkpoint; of its experiment, a folder knows its card alone."""
     network: Network
     if options.model.is_dir():
         artefact = export.open_artefact(options.model, threads=options.threads)
@@ -165,7 +168,7 @@ def open_split(options: argparse.Namespace, config: Config | None, recipe: Recip
 
 def _open_split(options: argparse.Namespace, config: Config | None, recipe: Recipe) -> Dataset:
     names = tuple(category.name for category in recipe.classes)
-    known = config.data if config else DataConfig()
+    known = config.data if config else _stated(options.model / "MODEL_CARD.md")
     data = data_settings(options, known, names if len(names) > 1 else ())
     split = options.split
     if split is None:
@@ -181,3 +184,14 @@ def _open_split(options: argparse.Namespace, config: Config | None, recipe: Reci
         require(seed.isdigit(), f"--split {split}: {seed!r} is no seed of drawn sticks")
         return SticksDataset(count=100, seed=int(seed))
     return open_files(data, options.data, split)
+
+
+def _stated(card: Path) -> DataConfig:
+    """Give the settings of the data that a model's card states, as far as they are about files."""
+    if not card.is_file():
+        return DataConfig()
+    try:
+        data = data_of(card.read_text())
+    except ConfigError as error:
+        raise ConfigError(f"{card}: {error}") from error
+    return DataConfig() if data is None or data.kind in DRAWN else data

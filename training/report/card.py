@@ -8,8 +8,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from training.config.checks import ConfigError
+from training.config.data import DataConfig
 from training.config.experiment import Config, DecodeConfig
-from training.config.read import load
+from training.config.read import from_dict, load
 from training.data.opening import DRAWN
 from training.report.sources import source_of
 
@@ -47,7 +49,7 @@ def write_card(
         f"{state['parameters']:,} parameters, an embedding of {config.model.embedding_size} "
         f"dimensions at stride {config.model.embedding_stride}.",
         "## Data",
-        source.text,
+        source.text + _size(config),
         source.licence,
         "## Training",
         f"{_choice(config)} after {state['step']:,} steps of "
@@ -73,12 +75,39 @@ def with_decode(card: str, decode: DecodeConfig) -> str:
     decode : DecodeConfig
         What was tuned since.
     """
-    before, fence, rest = card.partition("```json\n")
-    settings, end, after = rest.partition("\n```")
-    if not end:
+    before, settings, after = _parted(card)
+    if not settings:
         return card
     changed = json.loads(settings) | {"decode": asdict(decode)}
-    return before + fence + json.dumps(changed, indent=1) + end + after
+    return before + json.dumps(changed, indent=1) + after
+
+
+def data_of(card: str) -> DataConfig | None:
+    """Give the settings of the data that a card states; None where it states none.
+
+    Parameters
+    ----------
+    card : str
+        As `write_card` gives it.
+
+    Raises
+    ------
+    ConfigError
+        If they are not what `write_card` writes.
+    """
+    _, settings, _ = _parted(card)
+    try:
+        data = json.loads(settings or "{}").get("data")
+    except ValueError as error:
+        raise ConfigError(f"the settings are not JSON: {error}") from error
+    return None if data is None else from_dict({"name": "card", "data": data}).data
+
+
+def _parted(card: str) -> tuple[str, str, str]:
+    """Give what stands before the settings, the settings, empty where there are none, the rest."""
+    before, fence, rest = card.partition("```json\n")
+    settings, end, after = rest.partition("\n```")
+    return (before + fence, settings, end + after) if end else (card, "", "")
 
 
 def _commands(config: Config) -> str:
@@ -119,6 +148,16 @@ def _choice(config: Config) -> str:
     return "The end of the run, which had no images to validate on:"
 
 
+def _size(config: Config) -> str:
+    if not config.data.resize:
+        return ""
+    height, width = config.data.resize
+    return (
+        f" Images were brought to {height} x {width} pixels, as they are by `training evaluate`. A "
+        "server takes them as they come: ask it for the `scale` that makes them as large."
+    )
+
+
 def _beginning(config: Config) -> str:
     if not config.start:
         return ""
@@ -126,8 +165,8 @@ def _beginning(config: Config) -> str:
 
 
 def _settings(config: Config) -> str:
-    keep = {key: config.to_dict()[key] for key in ("model", "loss", "augment", "optim", "decode")}
-    return json.dumps(keep, indent=1)
+    keys = ("data", "model", "loss", "augment", "optim", "decode")
+    return json.dumps({key: config.to_dict()[key] for key in keys}, indent=1)
 
 
 def _result(result: Mapping[str, Any]) -> str:

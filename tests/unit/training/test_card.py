@@ -8,10 +8,11 @@ from typing import get_args
 
 import pytest
 
+from training.config.checks import ConfigError
 from training.config.data import DataConfig, DataKind
 from training.config.experiment import Config, DecodeConfig
 from training.config.read import load
-from training.report.card import with_decode, write_card
+from training.report.card import data_of, with_decode, write_card
 from training.report.sources import KINDS, source_of
 
 CONFIGS = Path(__file__).parents[3] / "training" / "configs"
@@ -84,6 +85,22 @@ def test_settings_tuned_since_replace_those_of_the_card() -> None:
         replace(config, decode=decode), state=STATE, results=[]
     ).replace("best.pt --data DIR\n", "best.pt --data DIR --keep\n")
     assert with_decode("# by hand\n", decode) == "# by hand\n"
+
+
+@pytest.mark.parametrize("name", ["coco", "cvppp", "nuclei"])
+def test_a_card_states_its_data(name: str) -> None:
+    config = load(CONFIGS / f"{name}.toml")
+    card = write_card(config, state=STATE, results=[])
+    assert data_of(card) == config.data
+    assert data_of(with_decode(card, DecodeConfig(min_score=0.4))) == config.data
+    assert ("Images were brought to 512 x 512 pixels" in card) == (name == "cvppp")
+
+
+def test_a_card_by_hand_states_none() -> None:
+    assert data_of("# by hand\n") is None
+    assert data_of("```json\n{}\n```\n") is None
+    with pytest.raises(ConfigError, match="the settings are not JSON"):
+        data_of("```json\nnone\n```\n")
 
 
 def test_several_classes_are_named() -> None:

@@ -12,14 +12,16 @@ import pytest
 
 from service.backends.model_config import model_from_config, parse_config
 from training.cli import main
-from training.commands.opening import data_settings
+from training.commands.opening import data_settings, open_split
+from training.config.checks import ConfigError
 from training.config.data import DataConfig
 from training.config.experiment import Config
 from training.config.read import load
 from training.data.opening import open_datasets
 from training.data.synthetic import NucleiDataset
 from training.deployment.export import open_artefact
-from training.scoring.decoding import answer
+from training.report.card import write_card
+from training.scoring.decoding import answer, recipe_of
 from training.scoring.evaluation import score_answer
 
 CONFIG = """
@@ -102,6 +104,27 @@ def test_a_served_model_is_evaluated_class_by_class(place: Path) -> None:
     record = json.loads((place / "e/val.json").read_text())
     assert record["images"] == 2
     assert record["fbd"] > 0.6
+
+
+def test_a_folder_is_judged_on_what_its_experiment_learned(place: Path, tmp_path: Path) -> None:
+    config = load(place / "street.toml", ['data.classes=["car"]', "data.resize=[32, 48]"])
+    state = {"step": 1, "elapsed_s": 1.0, "parameters": 1}
+    card = tmp_path / "MODEL_CARD.md"
+    card.write_text(write_card(config, state=state, results=[]))
+    options = Namespace(
+        model=tmp_path, data=place, split="val", layout=None, labels=None, classes=None, only=None
+    )
+    judged = open_split(options, None, recipe_of(config))[0]
+    learned = open_datasets(config, place)[1][0]
+    assert judged.image.shape == (32, 48)
+    np.testing.assert_array_equal(judged.labels, learned.labels)
+    np.testing.assert_array_equal(judged.classes, learned.classes)
+    card.write_text(card.read_text().replace('"cityscapes"', '"citiscapes"'))
+    with pytest.raises(ConfigError, match=r"MODEL_CARD\.md: data\.kind: "):
+        open_split(options, None, recipe_of(config))
+    card.unlink()
+    options.layout = "cityscapes"
+    assert open_split(options, None, recipe_of(config))[0].labels.shape == (64, 64)
 
 
 def test_the_names_of_an_experiment_with_one_class_is_its_category() -> None:

@@ -17,7 +17,7 @@ from training.data.opening import open_datasets
 from training.loop import engine
 from training.loop.checkpoint import CheckpointError
 from training.loop.progress import RunReport, Silence
-from training.loop.ranks import Ranks, joined
+from training.loop.ranks import Ranks, joined, local_processes
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     folder = options.runs / config.name
     if options.resume and not (folder / "last.pt").is_file():
         raise CheckpointError(f"{folder / 'last.pt'}: no run to resume; begin it without --resume")
-    train_set, val_set = open_datasets(config, options.data)
+    train_set, val_set = open_datasets(config, options.data, processes=local_processes())
     with joined() as ranks, _report(config, folder, ranks) as reporter:
         engine.train(config, train_set, val_set, folder, reporter, ranks=ranks)
 

@@ -15,7 +15,7 @@ IGNORE = -1
 """Label of pixels that no loss and no metric looks at."""
 
 CACHE_BYTES = 4 << 30
-"""Memory that a `CachedDataset` fills at most."""
+"""Memory that images kept on one machine fill at most: those to learn from, and the others."""
 
 
 class DataError(Exception):

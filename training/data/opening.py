@@ -10,6 +10,7 @@ from training.data.cityscapes import CityscapesDataset
 from training.data.coco import CocoDataset
 from training.data.cvppp import CvpppDataset
 from training.data.dataset import (
+    CACHE_BYTES,
     CachedDataset,
     DataError,
     Dataset,
@@ -27,8 +28,18 @@ DRAWN = ("sticks", "nuclei")
 """Kinds that need no files."""
 
 
-def open_datasets(config: Config, root: Path) -> tuple[Dataset, Dataset]:
+def open_datasets(config: Config, root: Path, *, processes: int = 1) -> tuple[Dataset, Dataset]:
     """Open training and validation data, every file read and checked.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment.
+    root : Path
+        The folder of data.
+    processes : int
+        How many of this machine train together; each of their workers keeps samples of its own,
+        all together no more than `CACHE_BYTES`.
 
     Raises
     ------
@@ -55,7 +66,8 @@ def open_datasets(config: Config, root: Path) -> tuple[Dataset, Dataset]:
     images = _resized(data, train)
     if data.drawn:
         images = JoinedDataset(images, _drawn(data, count=data.drawn, seed=seed))
-    return CachedDataset(images), CachedDataset(_resized(data, val))
+    readers = processes * max(config.optim.workers, 1)
+    return CachedDataset(images, CACHE_BYTES // readers), CachedDataset(_resized(data, val))
 
 
 def open_split(data: DataConfig, root: Path, split: str) -> Dataset:

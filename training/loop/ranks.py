@@ -21,6 +21,11 @@ def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def local_processes() -> int:
+    """Tell how many processes of this machine train together."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
+
+
 @dataclass(frozen=True, slots=True)
 class Ranks:
     """One process among those that train together.

@@ -9,7 +9,7 @@ import torch
 
 from tests.unit.training.conftest import TINY, Recorder, drawn
 from training.loop import engine
-from training.loop.ranks import joined
+from training.loop.ranks import joined, local_processes
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
@@ -24,6 +24,7 @@ if __name__ == "__main__":
         "weights": state.model,
         "totals": recorder.totals,
         "validations": len(recorder.scores),
+        "local": local_processes(),
     }
     torch.save(
         {**saw, "spread": spread, "best": state.best, "step": state.step}, out / f"{ranks.rank}.pt"

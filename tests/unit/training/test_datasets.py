@@ -13,6 +13,8 @@ from service.domain import ImageLimits
 from service.imaging.decode import decode_image
 from training.config.data import DataConfig
 from training.config.experiment import Config
+from training.config.optim import OptimConfig
+from training.data import opening
 from training.data.dataset import CachedDataset, DataError, problems
 from training.data.files import read_image, read_labels
 from training.data.folder import FolderDataset
@@ -188,6 +190,17 @@ def test_generated_fields_may_join_the_training_images(root: Path) -> None:
 def test_a_full_cache_reads_again(root: Path) -> None:
     dataset = CachedDataset(FolderDataset.open(root, "train", ("labels",)), budget_bytes=10)
     assert dataset[0] is not dataset[0]
+
+
+def test_all_that_cut_crops_on_a_machine_share_the_memory_of_the_cache(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = FolderDataset.open(root, "train", ("labels",))[0]
+    monkeypatch.setattr(opening, "CACHE_BYTES", 4 * (sample.image.nbytes + sample.labels.nbytes))
+    for processes, workers, kept in ((1, 0, 2), (2, 2, 1), (1, 4, 1), (2, 3, 0)):
+        config = Config(name="x", optim=OptimConfig(workers=workers))
+        train, _ = open_datasets(config, root, processes=processes)
+        assert sum(train[index] is train[index] for index in range(2)) == kept
 
 
 def test_resizing_keeps_ids_and_their_place(root: Path) -> None:

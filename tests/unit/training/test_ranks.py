@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tests.unit.training.conftest import TINY, Recorder, drawn
 from training.loop import checkpoint, engine
+from training.loop.ranks import local_processes
 
 pytestmark = pytest.mark.slow
 
@@ -98,3 +99,8 @@ def test_the_loss_is_that_of_one_process_with_twice_the_batch(
     recorder, _ = alone(tmp_path, batch=4)
     # Batch normalisation sees half as many crops.
     assert both[0]["totals"] == pytest.approx(recorder.totals, rel=0.02)
+
+
+def test_each_knows_how_many_share_the_machine(both: tuple[Saw, Saw]) -> None:
+    assert [saw["local"] for saw in both] == [2, 2]
+    assert local_processes() == 1

@@ -45,7 +45,10 @@ def run(options: argparse.Namespace) -> None:
         raise CheckpointError(f"{folder / 'last.pt'}: no run to resume; begin it without --resume")
     train_set, val_set = open_datasets(config, options.data, processes=local_processes())
     with joined() as ranks, _report(config, folder, ranks) as reporter:
-        engine.train(config, train_set, val_set, folder, reporter, ranks=ranks)
+        state = engine.train(config, train_set, val_set, folder, reporter, ranks=ranks)
+    if ranks.is_first:
+        minutes = state.elapsed_s / 60
+        console.print(f"{folder}: finished, {state.step} steps, {minutes:.1f} min", markup=False)
 
 
 @contextmanager

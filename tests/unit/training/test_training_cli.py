@@ -125,6 +125,12 @@ def test_the_card_carries_settings_command_and_measured_figures(trained: Path) -
     assert '"embedding_size": 3' in card
 
 
+def test_a_run_that_is_finished_says_so(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(trained, "train @/tiny.toml --data @/data --runs @/runs") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{trained}/runs/tiny: finished, 20 steps, ")
+
+
 def test_the_resolved_configuration_lies_beside_the_run(trained: Path) -> None:
     resolved = json.loads((trained / "runs/tiny/config.json").read_text())
     assert resolved["optim"]["batch"] == 2

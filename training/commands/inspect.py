@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,8 +43,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print figures, write a contact sheet, and the panels of a model where one is given."""
-    dataset = open_split(data_settings(options, DataConfig()), options.data, options.split)
-    _print_figures(dataset)
+    data = data_settings(options, DataConfig())
+    dataset = open_split(data, options.data, options.split)
+    _print_figures(dataset, data.classes)
     pages = [pictures.outlines(s.image, s.labels) for s in _spread(dataset, SHEET)]
     write_picture(options.out, pictures.sheet(pages, columns=6))
     if options.model is not None:
@@ -53,23 +55,21 @@ def run(options: argparse.Namespace) -> None:
         write_picture(path, pictures.sheet(cells, columns=6))
 
 
-def _print_figures(dataset: Dataset) -> None:
+def _print_figures(dataset: Dataset, classes: Sequence[str]) -> None:
     counts, areas, shapes = [], [], set()
-    classes: dict[int, int] = {}
+    of_class: Counter[int] = Counter()
     for sample in samples(dataset):
         ids, sizes = np.unique(sample.labels[sample.labels > 0], return_counts=True)
         counts.append(ids.size)
         areas.extend(sizes.tolist())
         shapes.add(sample.labels.shape)
-        for kind in sample.classes_at(ids).tolist():
-            classes[kind] = classes.get(kind, 0) + 1
+        of_class.update(sample.classes_at(ids).tolist())
     for name, values in (("instances per image", counts), ("pixels per instance", areas)):
         console.print(f"{name}: {_range(values)}")
     console.print(f"{len(dataset)} images, {sum(counts)} instances, {len(shapes)} sizes")
-    if len(classes) > 1:
-        console.print(
-            "instances of each class: " + ", ".join(str(classes[kind]) for kind in sorted(classes))
-        )
+    if classes:
+        named = [f"{of_class[number]} {name}" for number, name in enumerate(classes, start=1)]
+        console.print(f"instances of each class: {', '.join(named)}", markup=False)
 
 
 def _range(values: Sequence[int]) -> str:

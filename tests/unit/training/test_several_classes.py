@@ -106,6 +106,17 @@ def test_a_served_model_is_evaluated_class_by_class(place: Path) -> None:
     assert record["fbd"] > 0.6
 
 
+def test_a_class_without_an_instance_is_counted_by_name(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = "inspect val --data @ --layout cityscapes --classes truck car --out @/sheet.png"
+    assert run(place, command) == 0
+    _, val = open_datasets(load(place / "street.toml"), place)
+    cars = sum(int(np.count_nonzero(val[i].classes == 1)) for i in range(len(val)))
+    assert cars > 0
+    assert f"instances of each class: 0 truck, {cars} car\n" in capsys.readouterr().out
+
+
 def test_a_folder_is_judged_on_what_its_experiment_learned(place: Path, tmp_path: Path) -> None:
     config = load(place / "street.toml", ['data.classes=["car"]', "data.resize=[32, 48]"])
     state = {"step": 1, "elapsed_s": 1.0, "parameters": 1}

@@ -25,6 +25,7 @@ a test checks that the map is complete.
     |   `-- QuotaExceeded            this caller's share is used up for now
     |-- CapacityError                true of this moment, worth trying again
     |   |-- Overloaded               the queue is full
+    |   |-- OutOfMemory              there is not enough memory for the image
     |   |-- JobsUnavailable          the store of jobs is full or cannot be written
     |   `-- Draining                 this process is shutting down
     |-- BackendError                 the inference server's side
@@ -183,6 +184,10 @@ class QuotaExceeded(RequestError):
 
 class Overloaded(CapacityError):
     """The queue is full: refused before any work was done."""
+
+
+class OutOfMemory(CapacityError):
+    """There is not enough memory for the image now; if nothing else runs, there never is."""
 
 
 class JobsUnavailable(CapacityError):

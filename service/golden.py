@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from service.backends.base import Backend, Model
 from service.domain import Deadline, ImageLimits, Instance
-from service.errors import BackendUnavailable, DeadlineExceeded, DiscernError
+from service.errors import BackendUnavailable, CapacityError, DeadlineExceeded, DiscernError
 from service.masks.rle import decode
 from service.pipeline import Segmenter
 from service.request import Job, Result
@@ -40,7 +40,7 @@ async def check_golden(backend: Backend, workers: Workers, model: Model) -> str 
 
     Raises
     ------
-    BackendUnavailable, DeadlineExceeded
+    BackendUnavailable, CapacityError, DeadlineExceeded
         If the answer did not come: that says nothing about the model.
     """
     golden = model.recipe.golden
@@ -56,7 +56,7 @@ async def check_golden(backend: Backend, workers: Workers, model: Model) -> str 
     )
     try:
         reply = await segmenter.segment(base64.b64decode(golden.image_png_base64), job, _no_body)
-    except (BackendUnavailable, DeadlineExceeded):
+    except (BackendUnavailable, CapacityError, DeadlineExceeded):
         raise
     except DiscernError as error:
         return f"model {model.name}: the golden image was not answered: {error.detail}"

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.backends.base import Model, ModelControl
-from service.errors import BackendFailed, BackendUnavailable, DeadlineExceeded, DiscernError
+from service.errors import (
+    BackendFailed,
+    BackendUnavailable,
+    CapacityError,
+    DeadlineExceeded,
+    DiscernError,
+)
 from service.golden import check_golden
 from service.pipeline import Segmenter
 from service.telemetry.metrics import Metrics
@@ -134,7 +140,7 @@ class Lifecycle:
                 await self._segmenter.backend.start()
                 self._opened = True
             await self._check_models()
-        except (BackendUnavailable, DeadlineExceeded) as error:
+        except (BackendUnavailable, CapacityError, DeadlineExceeded) as error:
             if self._starting != (error.detail,):
                 _LOG.warning("waiting for the backend: %s", error.detail)
             self._starting = (error.detail,)

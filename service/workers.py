@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from typing import Any, Final, ParamSpec, TypeVar
 
 from service.domain import Deadline, Stage
-from service.errors import DeadlineExceeded, Overloaded
+from service.errors import DeadlineExceeded, OutOfMemory, Overloaded
 from service.threads import compute_threads
 
 P = ParamSpec("P")
@@ -238,7 +238,7 @@ class Workers:
         ------
         DeadlineExceeded
             If the result is not there in time; names `stage`.
-        Overloaded
+        OutOfMemory
             If there is not enough memory for the work.
         """
 
@@ -260,7 +260,9 @@ class Workers:
                 f"the answer was not there within {deadline.allowed_s:g} s", stage=stage
             ) from error
         except MemoryError as error:
-            raise Overloaded("not enough memory for this image now", retry_after_s=1.0) from error
+            raise OutOfMemory(
+                "the image needs more memory than is free", retry_after_s=1.0
+            ) from error
         finally:
             slot = _current_slot.get()
             if slot is not None and not call.done() and not call.cancel():

@@ -38,6 +38,7 @@ from service.domain import Deadline, Priority
 from service.errors import (
     BadParameter,
     MalformedRequest,
+    OutOfMemory,
     Overloaded,
     UnsupportedFormat,
 )
@@ -126,7 +127,7 @@ async def _patiently(deadline: Deadline, call: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await call()
-        except Overloaded as busy:
+        except (Overloaded, OutOfMemory) as busy:
             if busy.retry_after_s >= deadline.left_s():
                 raise
             await asyncio.sleep(busy.retry_after_s)

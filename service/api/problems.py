@@ -126,6 +126,11 @@ PROBLEMS: Final[dict[type[errors.DiscernError], Problem]] = {
         503, "overloaded", "The server is overloaded",
         "Wait for the seconds in `Retry-After`: they follow from how fast it works now.",
     ),
+    errors.OutOfMemory: Problem(
+        503, "out-of-memory", "Not enough memory for this image now",
+        "Wait for the seconds in `Retry-After` and try again; if it keeps failing, send a smaller "
+        "image, or several requests one after the other.",
+    ),
     errors.Draining: Problem(
         503, "draining", "The server is shutting down",
         "Try again at once: another one will answer.",

@@ -11,7 +11,13 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
-from service.errors import BackendUnavailable, CapacityError, JobAbandoned, JobsUnavailable
+from service.errors import (
+    BackendUnavailable,
+    CapacityError,
+    JobAbandoned,
+    JobsUnavailable,
+    OutOfMemory,
+)
 from service.jobs.factory import Opener
 from service.jobs.records import Item, ItemResult
 from service.jobs.store import JobStore
@@ -193,7 +199,7 @@ class JobRunner:
             return
         except (CapacityError, BackendUnavailable) as error:
             # Memory may be short because of this very image: it is not put back for ever.
-            tried = isinstance(error.__cause__, MemoryError)
+            tried = isinstance(error, OutOfMemory)
             if not tried or item.attempt < ATTEMPTS:
                 delay_s = max(self._pause_s, error.retry_after_s)
                 await self._keep(store.put_back, item, delay_s=delay_s, tried=tried)

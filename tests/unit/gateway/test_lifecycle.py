@@ -23,6 +23,7 @@ from service.errors import (
     BackendUnavailable,
     DeadlineExceeded,
     DiscernError,
+    OutOfMemory,
 )
 from service.lifecycle import Lifecycle
 from service.masks.rle import encode_labels
@@ -158,8 +159,9 @@ async def test_one_command_does_not_wait_for_a_backend_that_is_away(make: Make) 
     [
         BackendUnavailable("the inference server's queue is full"),
         DeadlineExceeded("no answer within 60 s", stage="inference"),
+        OutOfMemory("the image needs more memory than is free", retry_after_s=1.0),
     ],
-    ids=["busy", "slow"],
+    ids=["busy", "slow", "memory"],
 )
 async def test_a_golden_image_that_was_not_answered_in_time_is_asked_for_again(
     make: Make, fault: DiscernError

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from service.domain import Deadline
-from service.errors import DeadlineExceeded, Overloaded
+from service.errors import DeadlineExceeded, OutOfMemory, Overloaded
 from service.workers import Gate, Workers
 
 
@@ -175,8 +175,8 @@ async def _work(
         await workers.run(Deadline.after(5), "postprocess", work)
 
 
-async def test_work_that_lacks_memory_is_refused_as_overload(workers: Workers) -> None:
-    with pytest.raises(Overloaded):
+async def test_work_that_lacks_memory_says_so_and_leaves_the_thread_fit(workers: Workers) -> None:
+    with pytest.raises(OutOfMemory):
         await workers.run(Deadline.after(5), "decode", _exhaust_memory)
     assert await workers.run(Deadline.after(5), "decode", int, "7") == 7
 

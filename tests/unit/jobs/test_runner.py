@@ -191,7 +191,7 @@ async def test_an_image_that_memory_never_suffices_for_is_given_up(start: Start)
 
     workers = Workers(1)
     runner = await start(run_out)
-    assert (await ended(runner, await submit(runner))).body == b"Overloaded"
+    assert (await ended(runner, await submit(runner))).body == b"OutOfMemory"
     assert calls == ATTEMPTS
     workers.close()
 

@@ -26,9 +26,10 @@ from service.domain import Category, ImageLimits, Prediction
 from service.imaging.decode import decode_image
 from service.imaging.geometry import fit
 from service.postprocess.clustering import decode_discriminative
-from service.postprocess.extract import DEFAULT_OPTIONS, extract, rank
+from service.postprocess.extract import extract, rank
 from service.postprocess.extract import label as find
 from service.postprocess.foreground import foreground_masks
+from service.postprocess.labelled import DEFAULT_OPTIONS
 from service.postprocess.scores import expected_iou
 from service.recipe import Recipe
 

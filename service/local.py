@@ -13,7 +13,7 @@ from typing import Final, ParamSpec, TypeVar
 from service.api.formats import WRITERS, write_answer
 from service.api.schemas import Format
 from service.backends.factory import create_backend
-from service.domain import Deadline, Stage
+from service.domain import Deadline
 from service.errors import ArtefactError
 from service.gateway import Gateway, assemble
 from service.request import Job
@@ -137,7 +137,6 @@ class _Here(Workers):
     async def run(
         self,
         deadline: Deadline,  # noqa: ARG002 - what has begun cannot be stopped
-        stage: Stage,  # noqa: ARG002 - named by what cuts work off
         function: Callable[P, T],
         *args: P.args,
         **kwargs: P.kwargs,

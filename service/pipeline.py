@@ -22,7 +22,8 @@ from service.errors import DeadlineExceeded, DiscernError
 from service.imaging.decode import decode_image
 from service.imaging.geometry import fit_batch
 from service.imaging.scaling import rescale
-from service.postprocess.extract import Labelled, label, rank
+from service.postprocess.extract import extract, label, rank
+from service.postprocess.labelled import Labelled
 from service.postprocess.resizing import at_size, options_at
 from service.postprocess.tiling import Stitcher, Tile, plan_tiles
 from service.request import Job, Render, Reply, Result, Seen
@@ -70,7 +71,15 @@ class Segmenter:
         found: Result | None = None
         try:
             async with self.gate.admitted(job.deadline):
-                seen = source if isinstance(source, Seen) else await self._look(source, job)
+                if isinstance(source, Seen):
+                    seen = source
+                else:
+                    seen = await self.decode(source, await self.model(job), job)
+                    if job.scale is None:
+                        seen = await self._search_scale(seen, job)
+                if seen.prediction is None and max(seen.size) <= job.tile_px:
+                    [prediction] = await self.predict([seen.pixels], seen.model, job)
+                    seen = replace(seen, prediction=prediction)
                 view = seen.prediction or await self._see_by_tiles(seen, job)
                 result, body = await self._run(job, "postprocess", _answer, seen, view, job, render)
                 found = result
@@ -104,17 +113,6 @@ class Segmenter:
         """Decode an image file for a model, and bring it to the scale that is asked for, if any."""
         scale = 1.0 if job.scale is None else job.scale
         return await self._run(job, "decode", _decoded, data, model, job.plane, scale, self.limits)
-
-    async def _look(self, data: bytes, job: Job) -> Seen:
-        """Decode, and infer what is not too large."""
-        model = await self.model(job)
-        seen = await self.decode(data, model, job)
-        if job.scale is None:
-            seen = await self._search_scale(seen, job)
-        if seen.prediction or max(seen.size) > job.tile_px:
-            return seen
-        [prediction] = await self.predict([seen.pixels], model, job)
-        return replace(seen, prediction=prediction)
 
     async def _search_scale(self, seen: Seen, job: Job) -> Seen:
         """Look at an image at several scales; return it at the best."""
@@ -181,10 +179,12 @@ class Segmenter:
         if job.clock.stage != stage:
             job.clock.enter(stage)
         try:
-            return await self._workers.run(job.deadline, stage, function, *args, **kwargs)
-        except DeadlineExceeded as error:
-            error.stage = job.clock.stage  # the function may have come to another
-            raise
+            return await self._workers.run(job.deadline, function, *args, **kwargs)
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"the answer was not there within {job.deadline.allowed_s:g} s",
+                stage=job.clock.stage,  # the function may have come to another
+            ) from error
 
     async def _infer(
         self, images: npt.NDArray[np.uint8], model: Model, context: CallContext
@@ -231,15 +231,15 @@ def _answer(
     seen: Seen, view: Prediction | Stitcher, job: Job, render: Render
 ) -> tuple[Result, bytes]:
     """Find and write on one thread: changing it costs as much as writing a small answer."""
-    recipe, size = seen.model.recipe, seen.image.size
+    recipe, size, options = seen.model.recipe, seen.image.size, job.options
     if isinstance(view, Stitcher):
         # Of what two tiles saw apart, a core may hold a sliver.
-        least = recipe.decoder.get("min_pixels", 1) if job.options.min_area is None else 1
+        least = recipe.decoder.get("min_pixels", 1) if options.min_area is None else 1
         found = at_size(Labelled(*view.result()), seen.size, int(least))
+        segmentation = rank(at_size(found, size, options.min_area), recipe, options)
     else:
-        found = label(view, recipe, seen.size, options_at(job.options, size, seen.size))
-    found = at_size(found, size, job.options.min_area)
-    result = Result(job, seen, rank(found, recipe, job.options))
+        segmentation = extract(view, recipe, seen.size, options, size)
+    result = Result(job, seen, segmentation)
     job.clock.enter("encode")
     return result, render(result)
 

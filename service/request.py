@@ -21,7 +21,7 @@ from service.domain import (
     Priority,
     Timings,
 )
-from service.postprocess.extract import ExtractOptions
+from service.postprocess.labelled import ExtractOptions
 from service.postprocess.segmentation import Segmentation
 from service.telemetry.clock import StageClock
 

@@ -13,7 +13,8 @@ from service.imaging.scanlines import read_pixels
 from service.masks.overlay import overlay
 from service.masks.polygon import polygons_of_labels
 from service.masks.rle import decode
-from service.postprocess.extract import Labelled, extract
+from service.postprocess.extract import extract
+from service.postprocess.labelled import Labelled
 from service.postprocess.metric_learning import TAUS
 from service.postprocess.resizing import at_size
 from service.recipe import Recipe

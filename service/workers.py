@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, ParamSpec, TypeVar
 
-from service.domain import Deadline, Stage
+from service.domain import Deadline
 from service.errors import DeadlineExceeded, OutOfMemory, Overloaded
 from service.threads import compute_threads
 
@@ -226,9 +226,8 @@ class Workers:
         self._pool = compute_threads(threads, "worker", nice=nice)
 
     async def run(
-        self, deadline: Deadline, stage: Stage, function: Callable[P, T], *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:  # fmt: skip
+        self, deadline: Deadline, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Run `function` on a thread and return its result.
 
         Work that has not begun when the caller goes away, or when `deadline` passes, never begins.
@@ -236,8 +235,8 @@ class Workers:
 
         Raises
         ------
-        DeadlineExceeded
-            If the result is not there in time; names `stage`.
+        TimeoutError
+            If the result is not there in time.
         OutOfMemory
             If there is not enough memory for the work.
         """
@@ -255,10 +254,6 @@ class Workers:
         try:
             async with asyncio.timeout(deadline.left_s()):
                 return await asyncio.wrap_future(call)
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"the answer was not there within {deadline.allowed_s:g} s", stage=stage
-            ) from error
         except MemoryError as error:
             raise OutOfMemory(
                 "the image needs more memory than is free", retry_after_s=1.0

@@ -14,7 +14,7 @@ from service.api.state import gateway_of
 from service.domain import Deadline, Plane, Priority
 from service.errors import BadParameter, Draining
 from service.gateway import Gateway
-from service.postprocess.extract import ExtractOptions
+from service.postprocess.labelled import ExtractOptions
 from service.request import Job
 
 TimeoutHeader = Annotated[

@@ -20,7 +20,7 @@ from service.domain import Deadline, Plane
 from service.errors import DiscernError
 from service.files import Answer
 from service.local import lanes, lanes_for
-from service.postprocess.extract import ExtractOptions
+from service.postprocess.labelled import ExtractOptions
 from service.request import Job
 from service.settings import Settings
 

@@ -7,7 +7,6 @@ Axes: E embedding, C classes, H W image, h w network output, K instances.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,10 +22,18 @@ from service.postprocess.calibration import calibrated
 from service.postprocess.clustering import decode_discriminative
 from service.postprocess.decoded import Decoded
 from service.postprocess.foreground import foreground_masks
+from service.postprocess.labelled import (
+    DEFAULT_OPTIONS,
+    ExtractOptions,
+    Found,
+    Labelled,
+    chosen,
+)
 from service.postprocess.metric_learning import decode_metric_learning
 from service.postprocess.quantised import dequantise
 from service.postprocess.recurrent import decode_recurrent
-from service.postprocess.regions import areas, first_pixels, names_in, rename
+from service.postprocess.regions import areas, first_pixels
+from service.postprocess.resizing import at_size, options_at
 from service.postprocess.scores import expected_iou
 from service.postprocess.segmentation import Segmentation
 from service.postprocess.spatial import decode_spatial
@@ -36,81 +43,12 @@ Floats = npt.NDArray[np.floating[Any]]
 Mask = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExtractOptions:
-    """What a caller may ask for; None is the recipe's value.
-
-    Parameters
-    ----------
-    bandwidth : float, optional
-        Clustering radius in embedding units.
-    foreground_threshold : float, optional
-        Probability above which a pixel is foreground, in (0, 1).
-    min_area : int, optional
-        Smallest instance to keep, in pixels.
-    min_score : float, optional
-        Smallest score to keep.
-    max_instances : int
-        Most instances to keep; the best scored stay.
-    class_ids : frozenset of int, optional
-        Ids of the categories to look for.
-    """
-
-    bandwidth: float | None = None
-    foreground_threshold: float | None = None
-    min_area: int | None = None
-    min_score: float | None = None
-    max_instances: int = 65_535
-    class_ids: frozenset[int] | None = None
-
-
-DEFAULT_OPTIONS = ExtractOptions()
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """Instances before they are ranked, filtered and encoded.
-
-    Parameters
-    ----------
-    labels : (H, W) int32
-        0 background, else 1..K.
-    scores : (K,) float64
-        In [0, 1].
-    classes : (K,) int64
-        Index of each instance's class in the recipe.
-    """
-
-    labels: npt.NDArray[np.int32]
-    scores: npt.NDArray[np.float64]
-    classes: npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Instances before they are scored.
-
-    Parameters
-    ----------
-    labels : (H, W) int32
-        0 background, else 1..K.
-    confidence, overlap : (K,) float64
-        Of the decoder, and expected IoU: what a score is made of.
-    classes : (K,) int64
-        Index of each instance's class in the recipe.
-    """
-
-    labels: npt.NDArray[np.int32]
-    confidence: npt.NDArray[np.float64]
-    overlap: npt.NDArray[np.float64]
-    classes: npt.NDArray[np.int64]
-
-
 def extract(
     prediction: Prediction,
     recipe: Recipe,
-    size: tuple[int, int],
+    seen: tuple[int, int],
     options: ExtractOptions = DEFAULT_OPTIONS,
+    size: tuple[int, int] | None = None,
 ) -> Segmentation:
     """Find the instances of one image.
 
@@ -120,10 +58,12 @@ def extract(
         At the size that went into the network: the image, padded at the right and the bottom.
     recipe : Recipe
         How to read it.
-    size : tuple of int
-        ``(H, W)`` of the upright image.
+    seen : tuple of int
+        ``(h, w)`` that the network saw of it.
     options : ExtractOptions
         What the caller asks for.
+    size : tuple of int, optional
+        ``(H, W)`` of the upright image, where it is another.
 
     Returns
     -------
@@ -136,11 +76,9 @@ def extract(
     BackendFailed
         If the tensors do not cover the image.
     """
-    found = label(prediction, recipe, size, options)
-    if options.min_area:
-        large = areas(found.labels, found.scores.size)[1:] >= options.min_area
-        found = chosen(found, np.flatnonzero(large))
-    return rank(found, recipe, options)
+    size = size or seen
+    found = label(prediction, recipe, seen, options_at(options, size, seen))
+    return rank(at_size(found, size, options.min_area), recipe, options)
 
 
 def label(
@@ -221,12 +159,6 @@ def rank(found: Labelled, recipe: Recipe, options: ExtractOptions) -> Segmentati
         order = np.arange(order.size)
     regions = describe_labels(labels)
     return Segmentation(labels, order, regions, found.scores, found.classes, recipe.classes)
-
-
-def chosen(found: Labelled, order: npt.NDArray[np.intp]) -> Labelled:
-    """Keep the instances with these indices, numbered in this order; labels change in place."""
-    rename(found.labels, names_in(order, found.scores.size))
-    return Labelled(found.labels, found.scores[order], found.classes[order])
 
 
 def _as_the_server_found(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.compiled import kernel
-from service.postprocess.extract import ExtractOptions, Labelled, chosen
+from service.postprocess.labelled import ExtractOptions, Labelled, chosen
 from service.postprocess.regions import areas
 
 Int32 = npt.NDArray[np.int32]

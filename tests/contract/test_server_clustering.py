@@ -15,7 +15,7 @@ from service.backends.triton import TritonBackend
 from service.domain import Deadline, ImageLimits
 from service.errors import BadParameter
 from service.pipeline import Segmenter
-from service.postprocess.extract import ExtractOptions
+from service.postprocess.labelled import ExtractOptions
 from service.postprocess.segmentation import Segmentation
 from service.request import Job, Reply
 from service.telemetry.metrics import Metrics

@@ -31,7 +31,8 @@ from service import signature
 from service.domain import Prediction
 from service.errors import ArtefactError
 from service.imaging.geometry import fit
-from service.postprocess.extract import ExtractOptions, extract
+from service.postprocess.extract import extract
+from service.postprocess.labelled import ExtractOptions
 from service.recipe import Golden, Recipe
 from training.config.experiment import Config
 from training.data.golden import golden_scenes

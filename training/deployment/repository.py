@@ -17,7 +17,8 @@ from tritonclient.grpc import model_config_pb2
 
 from service import signature
 from service.errors import ArtefactError
-from service.postprocess.extract import ExtractOptions, extract
+from service.postprocess.extract import extract
+from service.postprocess.labelled import ExtractOptions
 from service.recipe import PARAMETER, Recipe
 from training.deployment.export import open_artefact
 

@@ -184,7 +184,7 @@ async def test_an_image_that_memory_never_suffices_for_is_given_up(start: Start)
     async def run_out(_: Item) -> ItemResult:
         nonlocal calls
         calls += 1
-        return await workers.run(Deadline.after(10), "decode", fill_memory)
+        return await workers.run(Deadline.after(10), fill_memory)
 
     def fill_memory() -> ItemResult:
         raise MemoryError

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from service.backends.base import CallContext, Model, Outputs
-from service.domain import Deadline, ImageLimits
+from service.domain import Category, Deadline, ImageLimits
 from service.errors import DeadlineExceeded
 from service.pipeline import Segmenter
+from service.recipe import Recipe
 from service.request import Job
 from service.telemetry.metrics import Metrics
 from service.workers import Gate, Workers
@@ -42,12 +44,43 @@ class SilentBackend:
         pass
 
 
-async def test_a_server_that_does_not_say_what_it_serves_is_waited_for_until_the_deadline() -> None:
+@pytest.fixture
+def workers() -> Iterator[Workers]:
     workers = Workers(1)
+    yield workers
+    workers.close()
+
+
+@pytest.fixture
+def segmenter(workers: Workers) -> Segmenter:
     gate = Gate(slots=1, waiting=0)
-    segmenter = Segmenter(SilentBackend(), workers, gate, Metrics(), ImageLimits())
+    return Segmenter(SilentBackend(), workers, gate, Metrics(), ImageLimits())
+
+
+async def test_a_server_that_does_not_say_what_it_serves_is_waited_for_until_the_deadline(
+    segmenter: Segmenter,
+) -> None:
     job = Job(request_id="r", deadline=Deadline.after(0.05), model="nuclei")
     with pytest.raises(DeadlineExceeded) as caught:
         await segmenter.segment(b"", job, lambda _: b"")
-    workers.close()
     assert caught.value.stage == "queue"
+
+
+async def test_work_that_no_thread_is_free_for_names_the_stage_it_would_have_been(
+    workers: Workers, segmenter: Segmenter
+) -> None:
+    done = threading.Event()
+    busy = asyncio.ensure_future(workers.run(Deadline.after(10), done.wait))
+    job = Job(request_id="r", deadline=Deadline.after(0.05), model="nuclei")
+    recipe = Recipe(
+        method="discriminative",
+        embedding_size=1,
+        classes=(Category(1, "nucleus"),),
+        size_multiple=1,
+        decoder={"bandwidth": 1.0},
+    )
+    with pytest.raises(DeadlineExceeded) as caught:
+        await segmenter.decode(b"", Model("nuclei", "1", recipe), job)
+    done.set()
+    await busy
+    assert caught.value.stage == "decode"

@@ -18,7 +18,7 @@ from service.domain import Deadline
 from service.errors import BadParameter
 from service.gateway import Gateway
 from service.local import running_gateway
-from service.postprocess.extract import ExtractOptions
+from service.postprocess.labelled import ExtractOptions
 from service.request import Job, Reply
 from service.settings import Settings
 from tests.live import ROOT

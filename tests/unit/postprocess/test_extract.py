@@ -15,8 +15,9 @@ from service.domain import Category, Method, Prediction
 from service.errors import BackendFailed
 from service.masks.rle import decode, encode_labels
 from service.postprocess.calibration import calibrated
-from service.postprocess.extract import ExtractOptions, extract, find
+from service.postprocess.extract import extract, find
 from service.postprocess.foreground import foreground_masks
+from service.postprocess.labelled import ExtractOptions
 from service.postprocess.scores import expected_iou
 from service.recipe import Recipe
 from service.warmup import compile_kernels

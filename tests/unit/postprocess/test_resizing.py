@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.postprocess.extract import ExtractOptions, Labelled
+from service.postprocess.labelled import ExtractOptions, Labelled
 from service.postprocess.resizing import at_size, options_at
 
 Int32 = npt.NDArray[np.int32]

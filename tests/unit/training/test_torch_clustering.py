@@ -15,7 +15,8 @@ from service import signature
 from service.domain import Category, Prediction
 from service.errors import BackendFailed, BadParameter
 from service.postprocess import calibration, clustering, seeds
-from service.postprocess.extract import ExtractOptions, Labelled, extract, label
+from service.postprocess.extract import extract, label
+from service.postprocess.labelled import ExtractOptions, Labelled
 from service.recipe import PARAMETER, Recipe
 from tests.live import ROOT
 from training.data.synthetic import NucleiDataset, SticksDataset

@@ -13,9 +13,7 @@ from typing import Final, Literal
 
 from service.domain import ImageLimits
 from service.errors import BrokenImage, TooLarge, UnsupportedFormat
-from service.imaging import gif, jpeg, png, tiff, webp
-
-_BGR_MASKS: Final = struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)
+from service.imaging import bmp, gif, jpeg, png, tiff, webp
 
 Format = Literal["png", "jpeg", "webp", "tiff", "bmp", "gif"]
 
@@ -187,18 +185,15 @@ def _read_gif(data: bytes) -> Header:
 
 
 def _read_bmp(data: bytes) -> Header:
-    (size_of_header,) = struct.unpack_from("<I", data, 14)
-    if size_of_header == 12:
-        width, height, _planes, bits = struct.unpack_from("<HHHH", data, 18)
-    elif size_of_header >= 40:
-        width, height, _planes, bits = struct.unpack_from("<iiHH", data, 18)
-    else:
-        raise BrokenImage("the BMP header has an unknown length")
-    # Masks behind so short a header are not looked at by OpenCV.
-    if size_of_header == 40 and bits == 32 and data[30] == 3 and data[54:66] != _BGR_MASKS:
-        raise UnsupportedFormat("BMP with channels in another order than blue, green, red")
-    # A negative height says that rows are stored from the top.
-    return Header("bmp", width, abs(height), bits=min(bits, 8), channels=3 if bits > 8 else 1)
+    info = bmp.read(data)
+    return Header(
+        "bmp",
+        info.width,
+        info.height,
+        bits=min(info.bits, 8),
+        channels=3 if info.bits > 8 else 1,
+        may_be_transparent=info.may_be_transparent,
+    )
 
 
 def _read_tiff(data: bytes) -> Header:

@@ -81,12 +81,14 @@ def packed(data: bytes, compression: int) -> bytes:
     return data.replace(entry + b"\1\0", entry + struct.pack("<H", compression))
 
 
-def bitmap(masks: tuple[int, int, int]) -> bytes:
-    """Write 2 x 4 pixels of 32 bits, whose channels lie where three masks behind the header say."""
-    pixels = bytes(range(32))
-    head = struct.pack("<IiiHHIIiiII", 40, 4, -2, 1, 32, 3, len(pixels), 0, 0, 0, 0)
-    body = head + struct.pack("<III", *masks) + pixels
-    return b"BM" + struct.pack("<IHHI", 14 + len(body), 0, 0, 66) + body
+def bitmap(*masks: int, size: int = 40, bits: int = 32, packing: int = 3) -> bytes:
+    """Write 2 x 4 pixels of 0, 1, 2, ..., whose channels lie where masks behind 40 bytes say."""
+    pixels = bytes(range(bits))
+    head = struct.pack("<IiiHHIIiiII", size, 4, -2, 1, bits, packing, len(pixels), 0, 0, 0, 0)
+    head = (head + struct.pack(f"<{len(masks)}I", *masks)).ljust(size, b"\0")
+    return (
+        b"BM" + struct.pack("<IHHI", 14 + len(head + pixels), 0, 0, 14 + len(head)) + head + pixels
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,9 +122,12 @@ def test_a_header_that_makes_no_sense_is_broken(data: bytes) -> None:
         (tiff(noise(9, 9), bigtiff=True, byteorder=">"), "big-endian BigTIFF"),
         (tiff(noise(9, 9, 3), photometric="minisblack", planarconfig=1), "3 channels that are not"),
         (packed(tiff(noise(9, 9)), 6), "of the old kind"),
-        (bitmap((0xFF, 0xFF00, 0xFF0000)), "in another order than blue, green, red"),
+        (bitmap(0xFF, 0xFF00, 0xFF0000), "in another order than blue, green, red"),
+        (bitmap(0xF00, 0xF0, 0xF, bits=16), "16 bits with other channels"),
+        (bitmap(0xF800, 0x7E0, 0x1F, 0, bits=16, size=108), "16 bits with other channels"),
+        (bitmap(bits=8, packing=1), "BMP with run lengths"),
     ],
-    ids=["zstd", "lzma", "bigtiff", "channels", "old jpeg", "bmp masks"],
+    ids=["zstd", "lzma", "bigtiff", "channels", "old jpeg", "bmp masks", "444", "long 565", "rle"],
 )
 def test_a_sound_file_that_no_reader_knows_is_not_called_damaged(data: bytes, words: str) -> None:
     with pytest.raises(UnsupportedFormat, match=words):
@@ -130,7 +135,19 @@ def test_a_sound_file_that_no_reader_knows_is_not_called_damaged(data: bytes, wo
 
 
 def test_masks_of_the_usual_order_are_no_obstacle() -> None:
-    image = decode_image(bitmap((0xFF0000, 0xFF00, 0xFF)), LIMITS)
+    image = decode_image(bitmap(0xFF0000, 0xFF00, 0xFF), LIMITS)
+    np.testing.assert_array_equal(image.pixels[0, 0], [2, 1, 0])
+
+
+@pytest.mark.parametrize("size", [56, 108, 124])
+@pytest.mark.parametrize("order", [(16, 8, 0, 24), (0, 8, 16, 24), (24, 16, 8, 0)], ids=str)
+def test_a_transparent_bitmap_is_laid_on_white(size: int, order: tuple[int, ...]) -> None:
+    data = bitmap(*(0xFF << shift for shift in order), size=size)
+    np.testing.assert_array_equal(decode_image(data, LIMITS).pixels, pillow_says(data))
+
+
+def test_a_long_header_without_alpha_is_opaque() -> None:
+    image = decode_image(bitmap(0xFF0000, 0xFF00, 0xFF, 0, size=108), LIMITS)
     np.testing.assert_array_equal(image.pixels[0, 0], [2, 1, 0])
 
 

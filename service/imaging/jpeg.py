@@ -50,7 +50,7 @@ def read(data: bytes) -> JpegInfo:
     BrokenImage
         If no frame header comes before the scan, or segments or scans are beyond their bounds.
     UnsupportedFormat
-        If samples have other than 8 bits.
+        If samples have other than 8 bits, or channels are neither grey, RGB nor CMYK.
     struct.error, IndexError
         If the file ends before the first scan.
     """
@@ -68,6 +68,8 @@ def read(data: bytes) -> JpegInfo:
     bits, height, width, channels = frame
     if bits != 8:
         raise UnsupportedFormat(f"JPEG with {bits} bits per sample; 8 can be read")
+    if channels not in (1, 3, 4):
+        raise UnsupportedFormat(f"JPEG with {channels} channels; 1, 3 and 4 can be read")
     return JpegInfo(
         width,
         height,

@@ -33,6 +33,8 @@ _EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
 _BLACK_IS_ZERO, _RGB = 1, 2
 _MULTIPLIED_ALPHA, _PLAIN_ALPHA = 1, 2
 _OLD_JPEG, _JPEG = 6, 7
+_SHALLOW_COMPRESSIONS: Final = (1, 2, 3, 4, 5, _OLD_JPEG, _JPEG, 8, 32946, 32773, 34925, 50000)
+"""Those of pages of up to 8 bits: CCITT, JPEG, LZMA and Zstandard as well as the following."""
 _DEEP_COMPRESSIONS: Final = (1, 5, 8, 32946, 32773)
 """None, LZW, Deflate by both of its numbers, PackBits."""
 _DEEP_KINDS: Final = frozenset(
@@ -241,10 +243,28 @@ def _check_kind(page: TiffPage, tags: _Directory) -> None:
         raise UnsupportedFormat("TIFF with JPEG data of the old kind, which was withdrawn in 1995")
     if page.bits > 8:
         _check_deep(page, tags)
-    elif page.sample_format != UNSIGNED:
+    else:
+        _check_shallow(page, tags)
+
+
+def _check_shallow(page: TiffPage, tags: _Directory) -> None:
+    compression = _one(tags, _COMPRESSION, 1)
+    if compression not in _SHALLOW_COMPRESSIONS:
+        raise UnsupportedFormat(
+            f"TIFF in compression {compression}; none, LZW, Deflate, PackBits, JPEG, CCITT, LZMA "
+            "and Zstandard can be read"
+        )
+    if page.sample_format != UNSIGNED:
         raise UnsupportedFormat("TIFF with signed numbers of 8 bits")
-    elif page.channels > 2 and page.photometric in (WHITE_IS_ZERO, _BLACK_IS_ZERO):
+    if page.channels > 2 and page.photometric in (WHITE_IS_ZERO, _BLACK_IS_ZERO):
         raise UnsupportedFormat(f"TIFF with {page.channels} channels that are not colours")
+    if page.bits < 8 and page.channels > 1:
+        raise UnsupportedFormat(f"TIFF with {page.channels} channels of {page.bits} bits")
+    multiplied = _one(tags, _EXTRA_SAMPLES, 0) == _MULTIPLIED_ALPHA
+    if page.channels == 2 and (multiplied or _one(tags, _PLANAR, 1) != 1):
+        raise UnsupportedFormat(
+            "TIFF with grey that is multiplied by alpha, or stored apart from it"
+        )
 
 
 def _check_deep(page: TiffPage, tags: _Directory) -> None:

@@ -52,8 +52,8 @@ def compose(raw: npt.NDArray[Any], header: Header, plane: Plane = FIRST_PAGE) ->
     scaled_range = None
     if raw.dtype != np.uint8:
         colour, scaled_range = scale_to_8_bits(colour)
-    if header.inverted:
-        colour = 255 - colour
+        if header.inverted:
+            colour, scaled_range = 255 - colour, scaled_range[::-1]
     if colour.ndim == 2:
         colour = cv2.cvtColor(colour, cv2.COLOR_GRAY2RGB)
     if alpha is not None:

@@ -179,6 +179,12 @@ def test_white_is_zero_comes_out_bright_where_it_is_zero(dtype: str) -> None:
     assert pixels[0, 0, 0] > pixels[-1, -1, 0]
 
 
+def test_the_range_of_a_picture_whose_white_is_zero_begins_with_what_became_0() -> None:
+    values = np.arange(64, dtype="uint16").reshape(8, 8)
+    assert decoded(tiff(values, photometric="minisblack")).scaled_range == (0, 63)
+    assert decoded(tiff(values, photometric="miniswhite")).scaled_range == (63, 0)
+
+
 def test_twelve_bits_in_sixteen_fill_the_whole_range() -> None:
     values = noise(32, 32, dtype="uint16") % 4096
     pixels = decoded(tiff(values)).pixels

@@ -13,12 +13,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from service.compiled import kernel
+from service.compiled import inlined, kernel
 from service.masks.words import ends
 from service.postprocess.lookup import Float32, Int32, Int64, build, measure, spans
 from service.postprocess.planes import Planes, load
-from service.postprocess.seeds import Bool
 
 
 class Limits(NamedTuple):
@@ -67,16 +67,16 @@ def join(
         Pixels under each name; labels with the name of another have none.
     """
     means = _means(planes, labels, counts, centres)
-    starts, others, gaps = _near(means, np.float32(limits.below + max(limits.rim, 0.0)))
-    if others.size == 0:
-        return np.arange(counts.size, dtype=np.int32), counts
-    lows = np.repeat(np.arange(counts.size), np.diff(starts))
-    smaller = np.minimum(counts[lows], counts[others])
-    most = limits.below - limits.size * np.minimum(smaller / _middle(counts[1:], smallest), 1.0)
+    middle = _middle(counts[1:], smallest)
+    names = np.arange(counts.size, dtype=np.int32)
+    _join_near(means, counts, names, float(limits.below), float(limits.size), middle)
     if limits.rim:
-        shared, rims = _borders(labels, starts, others)
-        most += limits.rim * shared / np.maximum(np.minimum(rims[lows], rims[others]), 1)
-    names = _united(starts, others, (gaps < most) & (smaller > 0))
+        lows, highs, shares = _beside(labels, means, np.float32(limits.below + limits.rim))
+        gaps = np.linalg.norm(means[:, lows - 1] - means[:, highs - 1], axis=0)
+        parts = np.minimum(np.minimum(counts[lows], counts[highs]) / middle, 1.0)
+        joined = gaps < limits.below + limits.rim * shares - limits.size * parts
+        _join_pairs(names, lows[joined], highs[joined])
+    _settle(names)
     return names, np.bincount(names, weights=counts, minlength=counts.size).astype(np.int32)
 
 
@@ -112,104 +112,132 @@ def _means(planes: Planes, labels: Int32, counts: Int32, centres: Float32) -> Fl
 
 
 @kernel
-def _near(means: Float32, below: np.float32) -> tuple[Int64, Int32, Float32]:
-    """Return where each label's list starts, and the lists: close higher labels, how far away."""
+def _join_near(
+    means: Float32, counts: Int32, names: Int32, below: float, by_size: float, middle: int
+) -> None:
+    """Join the labels whose means are close enough without a rim in common.
+
+    Pairs are not listed: where many clusters are near one another, there are as many as squared.
+    """
     size, count = means.shape
-    lookup = build(means, below)
-    vectors, names = lookup.vectors, lookup.names
+    reach = np.float32(below)
+    lookup = build(means, reach)
+    vectors, others = lookup.vectors, lookup.names
     runs = np.empty((lookup.shape[0], 2), np.int64)
     work = np.empty(count, np.float32)
     vector = np.empty(size, np.float32)
-    starts = np.zeros(count + 2, np.int64)
-    others = np.empty(16, np.int32)
-    gaps = np.empty(16, np.float32)
-    found = 0
     for k in range(count):
-        starts[k + 1] = found
         vector[:] = means[:, k]
-        for r in range(spans(lookup, vector, below, runs)):
+        for r in range(spans(lookup, vector, reach, runs)):
             measure(vectors, vector, runs[r, 0], runs[r, 1], work)
             for at in range(runs[r, 0], runs[r, 1]):
-                if names[at] > k and work[at] < below * below:
-                    if found == others.size:
-                        others = np.concatenate((others, np.empty(found, np.int32)))
-                        gaps = np.concatenate((gaps, np.empty(found, np.float32)))
-                    others[found] = names[at] + 1
-                    gaps[found] = np.sqrt(work[at])
-                    found += 1
-    starts[count + 1] = found
-    return starts, others[:found].copy(), gaps[:found].copy()
+                if others[at] <= k or not work[at] < reach * reach:
+                    continue
+                smaller = min(counts[k + 1], counts[others[at] + 1])
+                most = below - by_size * min(smaller / middle, 1.0)
+                if smaller > 0 and np.sqrt(work[at]) < most:
+                    _unite(names, k + 1, others[at] + 1)
+
+
+def _beside(
+    labels: Int32, means: Float32, below: np.float32
+) -> tuple[Int64, Int64, npt.NDArray[np.float64]]:
+    """Return the pairs of labels that touch and are close, the lower first, and their shares.
+
+    A share is the part of the shorter rim that they have in common.
+    """
+    pairs, edges, rims = _borders(labels, means, below)
+    pairs, at = np.unique(pairs, return_inverse=True)
+    lows, highs = np.divmod(pairs, rims.size)
+    shared = np.bincount(at, weights=edges, minlength=pairs.size)
+    return lows, highs, shared / np.maximum(np.minimum(rims[lows], rims[highs]), 1)
 
 
 @kernel
-def _borders(labels: Int32, starts: Int64, others: Int32) -> tuple[Int32, Int32]:
-    """Count the pixel edges that each close pair shares, and those around each of their labels."""
-    shared = np.zeros(others.size, np.int32)
-    rims = np.zeros(starts.size, np.int32)
-    close = _paired(starts, others)
+def _borders(labels: Int32, means: Float32, below: np.float32) -> tuple[Int64, Int32, Int32]:
+    """Return each stretch of pixel edges between two close labels, and the edges around all.
+
+    Of a stretch, ``low * (K + 1) + high`` and its length; one pair may have many.
+    """
+    pairs, lengths = np.empty(1024, np.int64), np.empty(1024, np.int32)
+    rims = np.zeros(means.shape[1] + 1, np.int32)
     height, width = labels.shape
     flat = labels.ravel()
-    here, below = np.empty(max(width, 1), np.int32), np.empty(max(width, 1), np.int32)
+    here, under = np.empty(max(width, 1), np.int32), np.empty(max(width, 1), np.int32)
     runs = ends(flat, 0, width, here) if flat.size else 0
+    found, below2 = 0, below * below
     for y in range(height if width else 0):
+        if found + 3 * width > pairs.size:  # as many as a row may add
+            pairs = np.concatenate((pairs, np.empty(found + 3 * width, np.int64)))
+            lengths = np.concatenate((lengths, np.empty(found + 3 * width, np.int32)))
         for r in range(runs - 1):  # the edge of the image is no rim
-            one, other = max(labels[y, here[r] - 1], 0), max(labels[y, here[r]], 0)
-            if close[one] | close[other]:
-                _count(one, other, 1, starts, others, shared, rims)
+            one, other = labels[y, here[r] - 1], labels[y, here[r]]
+            found = _note(one, other, 1, means, below2, rims, pairs, lengths, found)
         if y + 1 == height:
             break
-        runs = ends(flat, (y + 1) * width, width, below)
+        runs = ends(flat, (y + 1) * width, width, under)
         x, up, down = 0, 0, 0
         while x < width:  # as far as neither row changes
-            one, other = max(labels[y, x], 0), max(labels[y + 1, x], 0)
-            stop = int(min(here[up], below[down]))
-            if (one != other) & (close[one] | close[other]):
-                _count(one, other, stop - x, starts, others, shared, rims)
+            one, other = labels[y, x], labels[y + 1, x]
+            stop = int(min(here[up], under[down]))
+            found = _note(one, other, stop - x, means, below2, rims, pairs, lengths, found)
             up += here[up] == stop
-            down += below[down] == stop
+            down += under[down] == stop
             x = stop
-        here, below = below, here
-    return shared, rims
+        here, under = under, here
+    return pairs[:found].copy(), lengths[:found].copy(), rims
 
 
 @kernel
-def _paired(starts: Int64, others: Int32) -> Bool:
-    """Return which labels are in a pair: of the rest, which are most, no edge counts."""
-    close = np.zeros(starts.size, np.bool_)
-    for low in range(starts.size - 1):
-        close[low] = starts[low] < starts[low + 1]
-    for at in range(others.size):
-        close[others[at]] = True
-    return close
-
-
-@kernel
-def _count(  # noqa: PLR0913 - a stretch of edges, the pairs and both tallies
-    one: int, other: int, edges: int, starts: Int64, others: Int32, shared: Int32, rims: Int32
-) -> None:
-    """Count the edges between two labels, 0 the background."""
-    low, high = min(one, other), max(one, other)
+def _note(  # noqa: PLR0913 - a stretch of edges, what is close, and where to write it
+    one: int,
+    other: int,
+    edges: int,
+    means: Float32,
+    below2: np.float32,
+    rims: Int32,
+    pairs: Int64,
+    lengths: Int32,
+    found: int,
+) -> int:
+    """Count the edges between two labels, 0 the background; return how many stretches there are."""
+    low, high = max(min(one, other), 0), max(one, other, 0)
     if low == high:
-        return
+        return found
     rims[low] += edges
     rims[high] += edges
-    for at in range(starts[low], starts[low + 1]):
-        shared[at] += edges if others[at] == high else 0
+    if low == 0:
+        return found
+    gap2 = np.float32(0.0)
+    for e in range(means.shape[0]):
+        gap = means[e, low - 1] - means[e, high - 1]
+        gap2 += gap * gap
+    if not gap2 < below2:
+        return found
+    pairs[found], lengths[found] = low * rims.size + high, edges
+    return found + 1
 
 
 @kernel
-def _united(starts: Int64, others: Int32, joined: np.ndarray) -> Int32:
+def _join_pairs(names: Int32, lows: Int64, highs: Int64) -> None:
+    for at in range(lows.size):
+        _unite(names, lows[at], highs[at])
+
+
+@inlined
+def _unite(names: Int32, one: int, other: int) -> None:
+    """Let the higher of the two lowest labels, to which these are joined, point to the lower."""
+    a, b = names[one], names[other]
+    while names[a] != a:
+        a = names[a]
+    while names[b] != b:
+        b = names[b]
+    names[one] = names[other] = min(a, b)
+    names[max(a, b)] = min(a, b)
+
+
+@kernel
+def _settle(names: Int32) -> None:
     """Name each label after the lowest one that it is joined to, directly or through others."""
-    names = np.arange(starts.size - 1).astype(np.int32)
-    for low in range(starts.size - 1):
-        for at in range(starts[low], starts[low + 1]):
-            if joined[at]:
-                a, b = low, others[at]
-                while names[a] != a:
-                    a = names[a]
-                while names[b] != b:
-                    b = names[b]
-                names[max(a, b)] = min(a, b)
     for label in range(names.size):
         names[label] = names[names[label]]
-    return names

@@ -137,9 +137,13 @@ def _nearest_leader(
 
 @kernel
 def _with_room(means: Float32, members: Int32, radius2: np.float32) -> Leaders:
-    """Sort the centres and make room for more."""
+    """Sort the centres and make room for more.
+
+    Each sample is measured against all that are not sorted yet, and each sorting looks at all that
+    are: as the square root, room keeps the two in balance.
+    """
     count, size = means.shape
-    room = 256 + count // 16
+    room = 256 + 8 * int(np.sqrt(count))
     lookup = build(means.T.copy(), np.sqrt(radius2))
     recent = np.empty((size, room), np.float32)
     means = np.concatenate((means, np.empty((room, size), np.float32)))

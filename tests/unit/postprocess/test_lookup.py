@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.postprocess.leaders import _with_room
 from service.postprocess.lookup import build, nearest
 
 
@@ -44,3 +45,11 @@ def test_the_first_of_equals_is_found() -> None:
 def test_a_grid_is_never_larger_than_its_centres_ask_for(spread: float, count: int) -> None:
     centres = np.random.default_rng(0).normal(scale=spread, size=(3, count)).astype(np.float32)
     assert build(centres, np.float32(0.5)).starts.size <= 4 * count + 1
+
+
+@pytest.mark.parametrize("count", [0, 10_000, 250_000])
+def test_few_of_many_leaders_are_unsorted(count: int) -> None:
+    means = np.arange(count, dtype=np.float32)[:, None]
+    leaders = _with_room(means, np.ones(count, np.int32), np.float32(1.0))
+    assert leaders.lookup.names.size == count
+    assert 256 <= leaders.recent.shape[1] <= 256 + 8 * count**0.5

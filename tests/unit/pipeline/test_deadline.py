@@ -70,7 +70,8 @@ async def test_work_that_no_thread_is_free_for_names_the_stage_it_would_have_bee
     workers: Workers, segmenter: Segmenter
 ) -> None:
     done = threading.Event()
-    busy = asyncio.ensure_future(workers.run(Deadline.after(10), done.wait))
+    busy = asyncio.ensure_future(workers.run(Deadline.after(10), done.wait, 10))
+    await asyncio.sleep(0)  # now it is the first that the thread is given
     job = Job(request_id="r", deadline=Deadline.after(0.05), model="nuclei")
     recipe = Recipe(
         method="discriminative",

@@ -23,7 +23,6 @@ from service.imaging.decode import decode_image
 from service.imaging.geometry import fit_batch
 from service.imaging.scaling import rescale
 from service.postprocess.extract import extract, label, rank
-from service.postprocess.labelled import Labelled
 from service.postprocess.resizing import at_size, options_at
 from service.postprocess.tiling import Stitcher, Tile, plan_tiles
 from service.request import Job, Render, Reply, Result, Seen
@@ -153,9 +152,7 @@ class Segmenter:
         for tile, prediction in zip(tiles, predictions, strict=True):
             size = (tile.height, tile.width)
             part = await self._run(job, "postprocess", label, prediction, recipe, size, options)
-            await self._run(
-                job, "postprocess", stitcher.add, tile, part.labels, part.scores, part.classes
-            )
+            await self._run(job, "postprocess", stitcher.add, tile, part)
 
     async def predict(
         self, images: Sequence[npt.NDArray[np.uint8]], model: Model, job: Job
@@ -235,7 +232,7 @@ def _answer(
     if isinstance(view, Stitcher):
         # Of what two tiles saw apart, a core may hold a sliver.
         least = recipe.decoder.get("min_pixels", 1) if options.min_area is None else 1
-        found = at_size(Labelled(*view.result()), seen.size, int(least))
+        found = at_size(view.result(), seen.size, int(least))
         segmentation = rank(at_size(found, size, options.min_area), recipe, options)
     else:
         segmentation = extract(view, recipe, seen.size, options, size)

@@ -16,11 +16,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from service.postprocess.labelled import Labelled
 from service.postprocess.regions import rename
 
 Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 MIN_IOU = 0.5
 """Intersection over union, within the shared strip, from which two instances are one."""
@@ -126,55 +125,43 @@ class Stitcher:
     def __init__(self, height: int, width: int, tiles: list[Tile]) -> None:
         self._labels = np.zeros((height, width), np.int32)
         self._waiting = list(reversed(tiles))
-        self._done: list[tuple[Tile, list[tuple[Tile, Int32]]]] = []
+        self._strips: dict[Tile, list[tuple[Tile, Int32]]] = {}  # by the tile that is to come
         self._parent: list[int] = [0]
         self._scores: list[float] = [0.0]
         self._classes: list[int] = [0]
 
-    def add(self, tile: Tile, labels: Int32, scores: Float64, classes: Int64 | None = None) -> None:
+    def add(self, tile: Tile, part: Labelled) -> None:
         """Take in the next tile.
 
         Parameters
         ----------
         tile : Tile
             The next of the plan.
-        labels : (h, w) int32
-            0 background, else 1..k.
-        scores : (k,) float64
-            Of its instances.
-        classes : (k,) int64, optional
-            Of its instances; only those of one class are joined.
+        part : Labelled
+            Its instances, labels (h, w); only those of one class are joined.
 
         Raises
         ------
         ValueError
             If it is another tile's turn, or the labels do not have the tile's size.
         """
-        planned = self._waiting[-1:] == [tile] and labels.shape == (tile.height, tile.width)
+        planned = self._waiting[-1:] == [tile] and part.labels.shape == (tile.height, tile.width)
         if not planned:
             raise ValueError("tiles must be added in the order of the plan, at their planned size")
         self._waiting.pop()
         offset = len(self._parent) - 1
-        numbered = np.where(labels > 0, labels + np.int32(offset), np.int32(0))
-        self._parent.extend(range(offset + 1, offset + 1 + scores.size))
-        self._scores.extend(scores.tolist())
-        self._classes.extend([0] * scores.size if classes is None else classes.tolist())
-        for other, strips in self._done:
-            for target, strip in strips:
-                if target == tile:
-                    self._join(strip, _shared(tile, other, numbered))
-        strips = [
-            (later, _shared(tile, later, numbered).copy())
-            for later in self._waiting
-            if _overlap(tile, later) is not None
-        ]
-        # A strip is dropped as soon as the tile that shares it has come.
-        self._done = [
-            (other, kept)
-            for other, old in self._done
-            if (kept := [(target, strip) for target, strip in old if target != tile])
-        ]
-        self._done.append((tile, strips))
+        numbered = np.where(part.labels > 0, part.labels + np.int32(offset), np.int32(0))
+        self._parent.extend(range(offset + 1, offset + 1 + part.scores.size))
+        self._scores.extend(part.scores.tolist())
+        self._classes.extend(part.classes.tolist())
+        for earlier, strip in self._strips.pop(tile, ()):
+            self._join(strip, _shared(tile, earlier, numbered))
+        for later in reversed(self._waiting):
+            if later.top >= tile.top + tile.height:  # as are all that follow
+                break
+            if _overlap(tile, later) is not None:
+                strips = self._strips.setdefault(later, [])
+                strips.append((tile, _shared(tile, later, numbered).copy()))
         y, x = tile.core_top, tile.core_left
         core = numbered[
             y - tile.top : y - tile.top + tile.core_height,
@@ -182,8 +169,8 @@ class Stitcher:
         ]
         self._labels[y : y + tile.core_height, x : x + tile.core_width] = core
 
-    def result(self) -> tuple[Int32, Float64, Int64]:
-        """Return the label image 1..K, and score and class of each instance; call it once.
+    def result(self) -> Labelled:
+        """Return the instances of the image; call it once.
 
         An instance of several tiles has the mean score of its parts, weighted by their pixels.
 
@@ -203,11 +190,8 @@ class Stitcher:
         names = np.zeros(roots.size, np.int32)
         names[present] = np.arange(1, present.size + 1, dtype=np.int32)
         rename(self._labels, names[roots])
-        return (
-            self._labels,
-            summed[present] / whole[present],
-            np.array(self._classes, np.int64)[present],
-        )
+        scores = summed[present] / whole[present]
+        return Labelled(self._labels, scores, np.array(self._classes, np.int64)[present])
 
     def _root(self, k: int) -> int:
         while self._parent[k] != k:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.postprocess.clustering import decode_discriminative
+from service.postprocess.labelled import Labelled
 from service.postprocess.tiling import Stitcher, plan_tiles
 from tests.strategies import LabelImage, Scene, embed, same_partition
 
@@ -50,6 +53,14 @@ def grid_of_objects(height: int, width: int, rng: np.random.Generator) -> LabelI
     return labels
 
 
+def part_of(
+    labels: LabelImage, scores: Sequence[float] = (), classes: Sequence[int] | None = None
+) -> Labelled:
+    """Instances of one tile; of one class unless said."""
+    of_class = [0] * len(scores) if classes is None else classes
+    return Labelled(labels, np.array(scores, np.float64), np.array(of_class, np.int64))
+
+
 def in_tiles(scene: Scene, tile: int, overlap: int, rng: np.random.Generator) -> LabelImage:
     """Decode each tile on its own, with vectors that share nothing with those of other tiles."""
     height, width = scene.labels.shape
@@ -62,8 +73,8 @@ def in_tiles(scene: Scene, tile: int, overlap: int, rng: np.random.Generator) ->
         found = decode_discriminative(
             turned.astype(np.float32), scene.foreground[planned.window], bandwidth=1.5
         )
-        stitcher.add(planned, found.labels, found.confidence)
-    return stitcher.result()[0]
+        stitcher.add(planned, part_of(found.labels, found.confidence.tolist()))
+    return stitcher.result().labels
 
 
 @given(st.integers(0, 10_000), st.integers(30, 150), st.integers(30, 150))
@@ -105,31 +116,31 @@ def test_scores_are_weighted_by_pixels_and_classes_are_kept_apart() -> None:
     stitcher = Stitcher(1, 12, tiles)
     first = np.array([[1, 1, 1, 1, 1, 1, 2, 2]], np.int32)
     second = np.array([[1, 1, 2, 2, 0, 0, 3, 3]], np.int32)
-    stitcher.add(tiles[0], first, np.array([0.5, 0.9]), np.array([0, 1]))
-    stitcher.add(tiles[1], second, np.array([0.8, 0.7, 0.6]), np.array([0, 2, 0]))
-    labels, scores, classes = stitcher.result()
-    assert labels.tolist() == [[1, 1, 1, 1, 1, 1, 2, 2, 0, 0, 3, 3]]
-    np.testing.assert_allclose(scores, [0.5, 0.7, 0.6])
-    assert classes.tolist() == [0, 2, 0]
+    stitcher.add(tiles[0], part_of(first, [0.5, 0.9], [0, 1]))
+    stitcher.add(tiles[1], part_of(second, [0.8, 0.7, 0.6], [0, 2, 0]))
+    found = stitcher.result()
+    assert found.labels.tolist() == [[1, 1, 1, 1, 1, 1, 2, 2, 0, 0, 3, 3]]
+    np.testing.assert_allclose(found.scores, [0.5, 0.7, 0.6])
+    assert found.classes.tolist() == [0, 2, 0]
 
 
 def test_an_image_without_instances_stitches_to_background() -> None:
     tiles = plan_tiles(20, 20, 16, 4)
     stitcher = Stitcher(20, 20, tiles)
     for planned in tiles:
-        stitcher.add(planned, np.zeros((16, 16), np.int32), np.empty(0))
-    labels, scores, classes = stitcher.result()
-    assert not labels.any()
-    assert scores.size == classes.size == 0
+        stitcher.add(planned, part_of(np.zeros((16, 16), np.int32)))
+    found = stitcher.result()
+    assert not found.labels.any()
+    assert found.scores.size == found.classes.size == 0
 
 
 def test_tiles_out_of_turn_are_refused() -> None:
     tiles = plan_tiles(20, 20, 16, 4)
     stitcher = Stitcher(20, 20, tiles)
     with pytest.raises(ValueError, match="order of the plan"):
-        stitcher.add(tiles[1], np.zeros((16, 16), np.int32), np.empty(0))
+        stitcher.add(tiles[1], part_of(np.zeros((16, 16), np.int32)))
     with pytest.raises(ValueError, match="order of the plan"):
-        stitcher.add(tiles[0], np.zeros((15, 16), np.int32), np.empty(0))
+        stitcher.add(tiles[0], part_of(np.zeros((15, 16), np.int32)))
 
 
 def test_a_result_waits_for_every_tile() -> None:

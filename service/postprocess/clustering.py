@@ -203,16 +203,22 @@ def _centres(
     wide2 = radius2 * np.float32(REACH**2)
     # In dissolved clusters every pixel has others around it all the same; a sample has none.
     scattered = step > 1 and seeds.dissolved(planes, mask, samples, pixels, radius2)
-    for ball2 in (wide2, radius2) if scattered else (radius2,):
-        leaders, owners = lead(samples, grid, ball2)
-        centres, support, core = seeds.shift(samples, owners, leaders, ball2, ROUNDS)
-        scattered = scattered and core.sum() < HOLLOW * support.sum()
-        if scattered:
-            break
+    centres, support, core = _rest(samples, grid, wide2 if scattered else radius2)
+    if scattered and not core.sum() < HOLLOW * support.sum():  # the clusters are solid after all
+        scattered = False
+        centres, support, core = _rest(samples, grid, radius2)
     loose = scattered or core.sum() < (1.0 - LOOSE) * support.sum()
     reach2 = wide2 if loose else radius2
     outlier2 = radius2 * np.float32(FAR_OUT**2) if scattered else reach2
     return seeds.merge(centres, support, radius2 * np.float32(APART**2), outlier2), reach2
+
+
+def _rest(
+    samples: Float32, grid: seeds.Int32, ball2: np.float32
+) -> tuple[Float32, seeds.Int32, seeds.Int32]:
+    """Return where mean shift rests, how many samples lie around, and how many close by."""
+    leaders, owners = lead(samples, grid, ball2)
+    return seeds.shift(samples, owners, leaders, ball2, ROUNDS)
 
 
 def _missed(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from service.compiled import kernel
 from service.postprocess.decoded import Decoded, Float32, Int32, check, finish, sample_step
+from service.postprocess.lookup import measure
 from service.postprocess.planes import CHUNK, FloatArray, Planes, as_planes, load
 from service.postprocess.seeds import coherent, gather
 
@@ -142,20 +143,15 @@ def diverse(
     chosen = np.empty(min(most, total), np.int32)
     worth = np.log(np.maximum(quality, FLOOR))
     gap2 = np.full(total, np.inf, np.float32)
-    d2 = np.empty(total, np.float32)
+    d2, vector = np.empty(total, np.float32), np.empty(size, np.float32)
     free = np.ones(total, np.bool_)
     open_left = np.ones(total, np.bool_)
     at = int(np.argmax(worth)) if total > 0 else 0
     for count in range(chosen.size):
         chosen[count] = at
         free[at] = False
-        d2[:] = np.float32(0.0)
-        for e in range(size):
-            value = samples[e, at]
-            row = samples[e]
-            for s in range(total):
-                gap = row[s] - value
-                d2[s] += gap * gap
+        vector[:] = samples[:, at]
+        measure(samples, vector, 0, total, d2)
         still = False
         best = -np.float32(np.inf)
         following = -1
@@ -181,15 +177,10 @@ def _fresh(
     size, total = samples.shape
     fresh = np.zeros(order.size, np.bool_)
     taken = np.zeros(total, np.bool_)
-    d2 = np.empty(total, np.float32)
+    d2, vector = np.empty(total, np.float32), np.empty(size, np.float32)
     for k in range(order.size):
-        d2[:] = np.float32(0.0)
-        for e in range(size):
-            value = samples[e, order[k]]
-            row = samples[e]
-            for s in range(total):
-                gap = row[s] - value
-                d2[s] += gap * gap
+        vector[:] = samples[:, order[k]]
+        measure(samples, vector, 0, total, d2)
         inside, old = 0, 0
         for s in range(total):
             hit = d2[s] <= radii2[order[k]]
@@ -210,7 +201,7 @@ def paint(planes: Planes, mask: npt.NDArray[np.bool_], chosen: Seeds, reach2: np
     size, total = chosen.vectors.shape
     labels = np.zeros((height, width), np.int32)
     chunk = np.empty((size, CHUNK), np.float32)
-    d2 = np.empty(CHUNK, np.float32)
+    d2, vector = np.empty(CHUNK, np.float32), np.empty(size, np.float32)
     best2 = np.empty(CHUNK, np.float32)
     owner = np.empty(CHUNK, np.int32)
     for y in range(height):
@@ -227,13 +218,8 @@ def paint(planes: Planes, mask: npt.NDArray[np.bool_], chosen: Seeds, reach2: np
             best2[:] = reach2
             owner[:] = 0
             for k in range(total):
-                d2[:] = np.float32(0.0)
-                for e in range(size):
-                    value = chosen.vectors[e, k]
-                    row = chunk[e]
-                    for p in range(n):
-                        gap = row[p] - value
-                        d2[p] += gap * gap
+                vector[:] = chosen.vectors[:, k]
+                measure(chunk, vector, 0, n, d2)
                 left = 0
                 for p in range(n):
                     hit = here[p] == 0 and d2[p] <= chosen.radii2[k]

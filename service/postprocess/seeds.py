@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.compiled import inlined, kernel
-from service.postprocess.lookup import FAR, FEW, build, measure, spans
+from service.postprocess.lookup import FAR, FEW, Int64, build, measure, spans
 from service.postprocess.planes import Planes, load, widen
 
 Float32 = npt.NDArray[np.float32]
@@ -151,31 +151,10 @@ def shift(
     """
     size, total = samples.shape
     count = leaders.shape[1]
-    starts = np.zeros(count + 1, np.int64)
-    for s in range(total):
-        starts[owners[s] + 1] += 1
-    for k in range(count):
-        starts[k + 1] += starts[k]
-    rows = np.empty((size, total), np.float32)
-    filled = starts.copy()
-    for s in range(total):
-        at = filled[owners[s]]
-        filled[owners[s]] += 1
-        for e in range(size):
-            rows[e, at] = samples[e, s]
+    rows, starts = _by_leader(samples, owners, count)
+    reach2, reach = _reaches(rows, starts, leaders, radius2)
     d2 = np.empty(max(total, count), np.float32)
-    reach2 = np.empty(count, np.float32)  # of the ball and of the block together
-    widest = np.float32(0.0)
     vector = np.empty(size, np.float32)
-    for k in range(count):
-        vector[:] = leaders[:, k]
-        measure(rows, vector, starts[k], starts[k + 1], d2)
-        block2 = np.float32(0.0)
-        for s in range(starts[k], starts[k + 1]):
-            block2 = max(block2, d2[s])
-        widest = max(widest, np.sqrt(block2))
-        reach2[k] = (np.sqrt(radius2) + np.sqrt(block2)) ** 2 * np.float32(1.0001)
-    reach = (np.sqrt(radius2) + widest) * np.float32(1.0001)
     lookup = build(leaders, reach)
     sorted_leaders, names = lookup.vectors, lookup.names
     runs = np.empty((lookup.shape[0], 2), np.int64)
@@ -232,6 +211,46 @@ def shift(
             rested[:, resting] = centres[:, k]
             resting += 1
     return centres, support, core
+
+
+@kernel
+def _by_leader(samples: Float32, owners: Int32, count: int) -> tuple[Float32, Int64]:
+    """Return the samples sorted by their leader, and where each leader's block begins."""
+    size, total = samples.shape
+    starts = np.zeros(count + 1, np.int64)
+    for s in range(total):
+        starts[owners[s] + 1] += 1
+    for k in range(count):
+        starts[k + 1] += starts[k]
+    rows = np.empty((size, total), np.float32)
+    filled = starts.copy()
+    for s in range(total):
+        at = filled[owners[s]]
+        filled[owners[s]] += 1
+        for e in range(size):
+            rows[e, at] = samples[e, s]
+    return rows, starts
+
+
+@kernel
+def _reaches(
+    rows: Float32, starts: Int64, leaders: Float32, radius2: np.float32
+) -> tuple[Float32, np.float32]:
+    """Return how far from a leader a ball meets its block, squared, and how far at the most."""
+    size, count = leaders.shape
+    d2 = np.empty(rows.shape[1], np.float32)
+    reach2 = np.empty(count, np.float32)
+    widest = np.float32(0.0)
+    vector = np.empty(size, np.float32)
+    for k in range(count):
+        vector[:] = leaders[:, k]
+        measure(rows, vector, starts[k], starts[k + 1], d2)
+        block2 = np.float32(0.0)
+        for s in range(starts[k], starts[k + 1]):
+            block2 = max(block2, d2[s])
+        widest = max(widest, np.sqrt(block2))
+        reach2[k] = (np.sqrt(radius2) + np.sqrt(block2)) ** 2 * np.float32(1.0001)
+    return reach2, np.float32((np.sqrt(radius2) + widest) * np.float32(1.0001))
 
 
 @kernel

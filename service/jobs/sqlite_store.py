@@ -27,8 +27,9 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE TABLE IF NOT EXISTS items (
     job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE, number INTEGER NOT NULL,
     name TEXT NOT NULL, image BLOB, state TEXT NOT NULL DEFAULT 'queued',
-    attempts INTEGER NOT NULL DEFAULT 0, status INTEGER, media_type TEXT, body BLOB,
-    PRIMARY KEY (job_id, number)
+    attempts INTEGER NOT NULL DEFAULT 0,
+    not_before_s REAL NOT NULL DEFAULT 0, -- read by 0.1.0 alone, to which one may go back
+    status INTEGER, media_type TEXT, body BLOB, PRIMARY KEY (job_id, number)
 );
 DROP INDEX IF EXISTS items_by_state;
 CREATE INDEX IF NOT EXISTS items_of_state_in_turn ON items (state); -- and by rowid, as every index

@@ -126,8 +126,8 @@ class Lifecycle:
         if not isinstance(backend, ModelControl):
             raise BackendUnavailable("this backend loads no models when told to", retry_after_s=60)
         if name in self._wrong:  # else it might stay as the version before the new one
-            self._wrong.remove(name)
             await backend.unload(name)
+            self._wrong.discard(name)
         await backend.load(name)
         await self._check_models()
         if self._starting:

@@ -83,6 +83,18 @@ class Faltering(Moody):
         return await super().infer(images, model, context)
 
 
+class Clinging(Moody):
+    """One that is not there when it is to unload for the first time."""
+
+    refusals = 1
+
+    async def unload(self, name: str) -> None:
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise BackendUnavailable("nobody there")
+        await super().unload(name)
+
+
 class Untold(Moody):
     """One that cannot be told what to load."""
 
@@ -250,6 +262,21 @@ async def test_a_right_version_takes_the_place_of_a_wrong_one(make: Make, tmp_pa
     with pytest.raises(BackendFailed, match="the golden image gave"):
         await gateway.load(MODEL)
     shutil.copytree(tmp_path / MODEL / "1", tmp_path / MODEL / "3")
+    await gateway.load(MODEL)
+    assert await reasons(gateway) == ()
+
+
+async def test_a_wrong_version_that_could_not_be_unloaded_is_unloaded_the_next_time(
+    make: Make, tmp_path: Path
+) -> None:
+    gateway, _ = make(Clinging, golden=golden(LABELS), wrong_version="2")
+    await gateway.start()
+    shutil.copytree(tmp_path / MODEL / "1", tmp_path / MODEL / "2")
+    with pytest.raises(BackendFailed, match="the golden image gave"):
+        await gateway.load(MODEL)
+    shutil.copytree(tmp_path / MODEL / "1", tmp_path / MODEL / "3")
+    with pytest.raises(BackendUnavailable):
+        await gateway.load(MODEL)
     await gateway.load(MODEL)
     assert await reasons(gateway) == ()
 

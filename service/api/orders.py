@@ -102,7 +102,7 @@ async def check_for_later(query: SegmentQuery, gateway: Gateway) -> None:
     """
     for parameter, given in (("keep", query.keep), ("embedding", query.embedding)):
         if given:
-            raise BadParameter(f"only `POST /segment` has {parameter}", parameter=parameter)
+            raise BadParameter(f"neither a batch nor a job has {parameter}", parameter=parameter)
     model = query.model or gateway.settings.default_model
     await gateway.segmenter.backend.model(model, query.version)
 

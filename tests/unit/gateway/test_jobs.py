@@ -190,6 +190,15 @@ async def test_what_cannot_be_a_job_is_refused_at_once(
     assert (await client.post(path, content=png(), headers=PNG)).status_code == status
 
 
+async def test_an_embedding_that_a_job_cannot_keep_is_said_to_be_none_of_a_job(
+    start_app: StartApp, connect: Connect
+) -> None:
+    client = await connect(await start_app())
+    headers = PNG | {"Prefer": "respond-async"}
+    refused = await client.post("/segment?keep=true", content=png(), headers=headers)
+    assert refused.json()["detail"] == "neither a batch nor a job has keep"
+
+
 @pytest.mark.parametrize("path", ["/jobs/none", "/jobs/none/result"])
 async def test_an_unknown_job_is_a_404(
     start_app: StartApp, connect: Connect, tmp_path: Path, path: str

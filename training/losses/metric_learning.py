@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from service.postprocess.metric_learning import TAUS, radius2_of
 from training.config.loss import MetricLearningConfig
 from training.losses.segments import Segments, by_image, sample, segment
-
-TAUS: tuple[float, ...] = (0.25, 0.5, 0.75, 0.9)
-"""Similarities at which masks are grown."""
 
 _DISTANCES = 2**21
 """Distances that are held at a time while masks are grown."""
@@ -108,7 +106,7 @@ def _grows_well(segments: Segments, chosen: Tensor, embedding: Tensor) -> Tensor
     instance when their intersection over union is above one half. Ignored pixels and background
     count as mask when they are similar: a good seed does not grow into them.
     """
-    radii, order = embedding.new_tensor([math.log(2 / tau - 1) for tau in TAUS]).sort()
+    radii, order = embedding.new_tensor([radius2_of(tau) for tau in TAUS]).sort()
     per_image = embedding[0, 0].numel()
     flat = embedding.permute(0, 2, 3, 1).reshape(-1, per_image, embedding.shape[1])
     owner = torch.full(flat.shape[:2], -1, device=flat.device)

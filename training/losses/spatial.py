@@ -9,10 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from service.postprocess.spatial import SIGMA_GAIN
 from training.config.loss import SpatialConfig
-
-_GAIN = 10.0
-"""The network gives a tenth of the log-bandwidth."""
 
 
 def spatial_loss(
@@ -85,7 +83,7 @@ def _one_image(
     variance = ((member * spread).sum(1) / size).mean()
     centre = _centres(points, grid, member, size, config)  # (K, 2)
     between = (points[None] - centre[:, :, None]).square()  # (K, 2, N)
-    phi = torch.exp(-(torch.exp(_GAIN * own_sigma)[:, :, None] * between).sum(1))  # (K, N)
+    phi = torch.exp(-(torch.exp(SIGMA_GAIN * own_sigma)[:, :, None] * between).sum(1))  # (K, N)
     known = labels >= 0
     instance = lovasz_hinge(2 * phi[:, known] - 1, member[:, known]).mean()
     wanted = (seed[None] - phi.detach()).square()

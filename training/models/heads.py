@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from service import signature
 from service.domain import Method
+from service.postprocess.metric_learning import TAUS
 from training.models.blocks import conv_block
 from training.models.normalise import pixel_index
 
@@ -38,9 +39,6 @@ class Head(nn.Module):
         return functional.pixel_shuffle(self.project(self.block(features)).float(), self.upscale)
 
 
-THRESHOLDS = 4
-"""Seed maps of `metric_learning`: one per similarity at which masks are grown."""
-
 FIRST_SIGMA = 0.4
 """Where `spatial` starts: ``exp(10 * 0.4)`` on squared offsets reaches a radius of 7 px in units
 of 64 px, about that of a nucleus."""
@@ -50,7 +48,7 @@ def extra_heads(method: Method, *, inputs: int, classes: int, upscale: int) -> n
     """Build the heads that a method needs beyond embedding and foreground, by tensor name."""
     heads = nn.ModuleDict()
     if method == "metric_learning":
-        heads[signature.SEEDINESS] = Head(inputs, THRESHOLDS, upscale=upscale)
+        heads[signature.SEEDINESS] = Head(inputs, len(TAUS), upscale=upscale)
     if method == "spatial":
         heads[signature.SEEDINESS] = Head(inputs, classes, upscale=upscale)
         sigma = Head(inputs, 2, upscale=upscale)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from service.postprocess.metric_learning import TAUS, radius2_of
 from tests.unit.training.conftest import gradient, most_kept, three_images
 from training.config.loss import MetricLearningConfig
 from training.losses.metric_learning import metric_learning_loss
@@ -54,6 +55,17 @@ def test_a_seed_is_good_where_its_mask_meets_its_instance() -> None:
     assert terms(points, ids, good)["seeds"].item() > 1
     good[0, 0] = torch.tensor([40.0, 40, 40, 40, -40, -40], dtype=torch.float64)
     assert terms(points, ids, good)["seeds"].item() == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("beyond", [0.99, 1.01])
+@pytest.mark.parametrize("tau", TAUS)
+def test_masks_reach_as_far_as_the_decoder_grows_them(tau: float, beyond: float) -> None:
+    gap2 = beyond * radius2_of(tau)
+    # A mask that takes in the other instance, as large as its own, is no good.
+    apart = torch.tensor([gap2 > radius2_of(other) for other in TAUS])
+    good = torch.where(apart, 40.0, -40.0).double().view(1, -1, 1, 1).expand(-1, -1, 1, 8)
+    found = terms([0] * 4 + [gap2**0.5] * 4, [1] * 4 + [2] * 4, good)
+    assert found["seeds"].item() == pytest.approx(0, abs=1e-9)
 
 
 def test_coincident_vectors_of_two_instances_cost_a_finite_amount() -> None:

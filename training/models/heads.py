@@ -18,7 +18,8 @@ from training.models.normalise import pixel_index
 class Head(nn.Module):
     """A block and a 1 x 1 convolution, then channels unfold into pixels.
 
-    Nothing follows the convolution: an activation after an embedding collapses it (METHODS 6).
+    Nothing bends what the convolution gives: vectors may lie anywhere, and foreground is logits.
+    The offsets of `spatial` alone go through a tanh, in `training.models.network`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Associative embedding against METHODS' worked numbers."""
+"""Associative embedding against worked numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deep metric learning against METHODS' worked numbers."""
+"""Deep metric learning against worked numbers."""
 
 from __future__ import annotations
 

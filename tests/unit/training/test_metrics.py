@@ -1,4 +1,4 @@
-"""Metrics against METHODS' worked example, closed forms and pycocotools."""
+"""Metrics against a worked example, closed forms and pycocotools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recurrent pixel embedding against METHODS' worked numbers."""
+"""Recurrent pixel embedding against worked numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HALF = RecurrentConfig(alpha=0.5)
 
 
 def closed_form(points: Tensor, groups: Tensor) -> float:
-    """Give the positive part as METHODS 4.1 derives it from group means."""
+    """Give the positive part as it follows from the means of the groups."""
     means = [points[groups == group].mean(0) for group in range(4)]
     return float(sum((1 - mean.square().sum()) / 2 for mean in means) / len(means) ** 2)
 

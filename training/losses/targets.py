@@ -24,11 +24,6 @@ class Targets:
     labels: Tensor
     classes: Tensor | None = None
 
-    def to(self, device: torch.device) -> Targets:
-        """Bring the targets to a device."""
-        classes = None if self.classes is None else self.classes.to(device)
-        return Targets(self.labels.to(device), classes)
-
     def of_class(self, index: int) -> Tensor:
         """Return the labels of one class; other classes count as background there.
 

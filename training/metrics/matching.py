@@ -83,11 +83,6 @@ class Matching:
         return 2 * self.tp / total if total else 1.0
 
     @property
-    def segmentation_quality(self) -> float:
-        """Mean IoU of the true positives; 0 when there is none."""
-        return self.iou_sum / self.tp if self.tp else 0.0
-
-    @property
     def panoptic_quality(self) -> float:
         """Sum of IoU over TP + FP / 2 + FN / 2, pooled over classes; 1 when both sides are empty.
 

@@ -144,11 +144,6 @@ class Score:
         alike = tuple(image for image in self.images if abs(image.outline_px) <= ALIKE_PX)
         return Score(alike) if alike else None
 
-    def of(self, names: Sequence[str]) -> Score:
-        """Keep the images of these names."""
-        wanted = set(names)
-        return Score(tuple(image for image in self.images if image.name in wanted))
-
     def summary(self) -> dict[str, Any]:
         """Give every figure by name, for JSON."""
         alike = self.drawn_alike()

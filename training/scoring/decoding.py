@@ -14,7 +14,6 @@ from service import signature
 from service.domain import Category, Prediction
 from service.imaging.geometry import fit
 from service.postprocess.extract import extract
-from service.postprocess.segmentation import Segmentation
 from service.recipe import Recipe
 from training.config.experiment import Config
 from training.data.dataset import Dataset, Sample
@@ -111,12 +110,7 @@ def segment(
 
 def read(prediction: Prediction, recipe: Recipe, size: tuple[int, int]) -> npt.NDArray[np.int32]:
     """Label the image that a prediction was made from; `size` is its height and width."""
-    return answer(prediction, recipe, size).labels
-
-
-def answer(prediction: Prediction, recipe: Recipe, size: tuple[int, int]) -> Segmentation:
-    """Find the instances of the image that a prediction was made from."""
-    return extract(prediction, recipe, size)
+    return extract(prediction, recipe, size).labels
 
 
 def samples(dataset: Dataset) -> Iterator[Sample]:

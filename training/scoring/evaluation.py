@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from service.postprocess.extract import extract
 from service.postprocess.segmentation import Segmentation
 from service.recipe import Recipe
 from training.data.dataset import Dataset, Sample
 from training.data.transforms import consecutive
 from training.metrics.coco import CocoAp
 from training.metrics.score import ImageScore, Score, score_labels
-from training.scoring.decoding import Network, answer, samples
+from training.scoring.decoding import Network, samples
 
 Int32 = npt.NDArray[np.int32]
 
@@ -36,7 +37,7 @@ def evaluate(
     """
     images = []
     for sample in samples(dataset):
-        found = answer(network.predict(sample.image), recipe, sample.labels.shape)
+        found = extract(network.predict(sample.image), recipe, sample.labels.shape)
         images.append(score_answer(sample, found))
         if coco is not None:
             ids = np.unique(sample.labels[sample.labels > 0])

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from service.domain import Method, Prediction
-from service.postprocess.extract import find
+from service.postprocess.extract import extract, find
 from service.recipe import Recipe
 from training.data.dataset import Dataset, Sample
 from training.metrics.matching import overlap
 from training.metrics.score import THRESHOLDS, Score
 from training.scoring.calibration import fit_calibration
-from training.scoring.decoding import Network, answer, samples
+from training.scoring.decoding import Network, samples
 from training.scoring.evaluation import classes_of, score_answer
 
 Float64 = npt.NDArray[np.float64]
@@ -226,7 +226,7 @@ def score(pairs: Pairs, recipe: Recipe) -> Score:
     """Score what a recipe reads in the predictions; parameters as for `outcomes`."""
     return Score(
         tuple(
-            score_answer(sample, answer(prediction, recipe, sample.labels.shape))
+            score_answer(sample, extract(prediction, recipe, sample.labels.shape))
             for sample, prediction in pairs
         )
     )

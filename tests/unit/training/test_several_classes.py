@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from service.backends.model_config import model_from_config, parse_config
+from service.postprocess.extract import extract
 from training.cli import main
 from training.commands.opening import data_settings, open_split
 from training.config.checks import ConfigError
@@ -21,7 +22,7 @@ from training.data.opening import open_datasets
 from training.data.synthetic import NucleiDataset
 from training.deployment.export import open_artefact
 from training.report.card import write_card
-from training.scoring.decoding import answer, recipe_of
+from training.scoring.decoding import recipe_of
 from training.scoring.evaluation import score_answer
 
 CONFIG = """
@@ -88,7 +89,7 @@ def test_answers_carry_the_category_of_what_they_cover(place: Path) -> None:
     artefact = open_artefact(place / "models/street")
     _, val = open_datasets(load(place / "street.toml"), place)
     sample = val[0]
-    found = answer(artefact.predict(sample.image), artefact.recipe, sample.labels.shape)
+    found = extract(artefact.predict(sample.image), artefact.recipe, sample.labels.shape)
     assert {instance.category.name for instance in found.instances} == {"car", "person"}
     at = np.array([0, *(instance.category.id for instance in found.instances)])[found.labels]
     both = (at > 0) & (sample.labels > 0)

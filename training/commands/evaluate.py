@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training.commands import record
 from training.commands.command import Command
-from training.commands.opening import add_scored, open_model, open_split
+from training.commands.opening import add_scored, open_model, open_scored
 from training.commands.show import picture_worst, print_score
 from training.metrics.coco import CocoAp
 from training.scoring.evaluation import evaluate
@@ -21,8 +21,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the score, record it, and show the worst images."""
-    network, recipe, name, config = open_model(options)
-    dataset = open_split(options, config, recipe)
+    network, recipe, name, config = open_model(
+        options.model, threads=options.threads, decode=options.decode, tta=options.tta
+    )
+    dataset = open_scored(options, config, recipe, only=options.only)
     collected = CocoAp()
     score = evaluate(network, dataset, recipe, collected)
     coco = collected.result()

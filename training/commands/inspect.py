@@ -38,7 +38,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         type=Path,
         help="model folder or checkpoint: show foreground, embedding and a projection of it",
     )
-    command.set_defaults(tta=False, decode=[])
 
 
 def run(options: argparse.Namespace) -> None:
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     pages = [pictures.outlines(s.image, s.labels) for s in _spread(dataset, SHEET)]
     write_picture(options.out, pictures.sheet(pages, columns=6))
     if options.model is not None:
-        network, recipe, _, _ = open_model(options)
+        network, recipe, _, _ = open_model(options.model, threads=options.threads)
         cells = [cell for s in _spread(dataset, ROWS) for cell in panels(network, recipe, s)]
         path = options.out.with_stem(f"{options.out.stem}-embeddings")
         write_picture(path, pictures.sheet(cells, columns=6))

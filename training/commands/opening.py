@@ -18,8 +18,7 @@ from training.config.experiment import Config
 from training.config.read import explained
 from training.data.dataset import DataError, Dataset, SubsetDataset
 from training.data.files import read_list
-from training.data.opening import DRAWN, open_datasets
-from training.data.opening import open_split as open_files
+from training.data.opening import DRAWN, open_datasets, open_split
 from training.data.synthetic import SticksDataset
 from training.deployment import export
 from training.loop import checkpoint
@@ -74,7 +73,7 @@ def data_settings(
 
 
 def add_scored(command: argparse.ArgumentParser) -> None:
-    """Declare what commands take that score a model: see `open_model` and `open_split`."""
+    """Declare what commands take that score a model: see `open_model` and `open_scored`."""
     command.add_argument("model", type=Path, help="model folder or checkpoint")
     command.add_argument("--split", help="list of the data folder; default: the validation list")
     add_data(command)
@@ -108,18 +107,41 @@ def open_checkpoint(path: Path) -> tuple[Checkpoint, PixelNetwork]:
     return state, model
 
 
-def open_model(options: argparse.Namespace) -> tuple[Network, Recipe, str, Config | None]:
-    """Open a model folder or a checkpoint; of its experiment, a folder knows its card alone."""
+def open_model(
+    path: Path, *, threads: int, decode: Sequence[str] = (), tta: bool = False
+) -> tuple[Network, Recipe, str, Config | None]:
+    """Open a model folder or a checkpoint; of its experiment, a folder knows its card alone.
+
+    Parameters
+    ----------
+    path : Path
+        The folder or the file.
+    threads : int
+        Of ONNX Runtime, which runs a folder's network.
+    decode : sequence of str
+        Changes of the decoder's settings, as `decoded_otherwise` takes them.
+    tta : bool
+        Join the answers to the image turned and mirrored.
+
+    Returns
+    -------
+    network, recipe
+        What answers, and how its answers are read.
+    name : str
+        Of the model.
+    config : Config, optional
+        Of a checkpoint's experiment.
+    """
     network: Network
-    if options.model.is_dir():
-        artefact = export.open_artefact(options.model, threads=options.threads)
-        network, recipe, name, config = artefact, artefact.recipe, options.model.name, None
+    if path.is_dir():
+        artefact = export.open_artefact(path, threads=threads)
+        network, recipe, name, config = artefact, artefact.recipe, path.name, None
     else:
-        state, model = open_checkpoint(options.model)
+        state, model = open_checkpoint(path)
         recipe, name, config = recipe_of(state.config), state.config.name, state.config
         network = TorchNetwork(model, recipe)
-    recipe = decoded_otherwise(recipe, options.decode)
-    if options.tta:
+    recipe = decoded_otherwise(recipe, decode)
+    if tta:
         joined = AugmentedNetwork(network, recipe)
         return joined, joined.recipe, f"{name}-tta", config
     return network, recipe, name, config
@@ -154,19 +176,32 @@ def decoded_otherwise(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     )
 
 
-def open_split(options: argparse.Namespace, config: Config | None, recipe: Recipe) -> Dataset:
+def open_scored(
+    options: argparse.Namespace, config: Config | None, recipe: Recipe, *, only: Path | None = None
+) -> Dataset:
     """Open the images to score, every file read and checked.
+
+    Parameters
+    ----------
+    options : Namespace
+        ``model``, ``data`` and ``split``, and what `add_data` declares.
+    config : Config, optional
+        Of the model's experiment.
+    recipe : Recipe
+        Of the model.
+    only : Path, optional
+        List of the ids that are kept.
 
     Raises
     ------
     DataError
         With one line per broken file, or where nothing says which images are meant.
     """
-    dataset = _open_split(options, config, recipe)
-    return dataset if options.only is None else SubsetDataset(dataset, read_list(options.only))
+    dataset = _open_scored(options, config, recipe)
+    return dataset if only is None else SubsetDataset(dataset, read_list(only))
 
 
-def _open_split(options: argparse.Namespace, config: Config | None, recipe: Recipe) -> Dataset:
+def _open_scored(options: argparse.Namespace, config: Config | None, recipe: Recipe) -> Dataset:
     names = tuple(category.name for category in recipe.classes)
     known = config.data if config else _stated(options.model / "MODEL_CARD.md")
     data = data_settings(options, known, names if len(names) > 1 else ())
@@ -183,7 +218,7 @@ def _open_split(options: argparse.Namespace, config: Config | None, recipe: Reci
         seed = split.removeprefix(_DRAWN_SPLIT)
         require(seed.isdigit(), f"--split {split}: {seed!r} is no seed of drawn sticks")
         return SticksDataset(count=100, seed=int(seed))
-    return open_files(data, options.data, split)
+    return open_split(data, options.data, split)
 
 
 def _stated(card: Path) -> DataConfig:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from service.recipe import Recipe
 from training.commands.command import Command, console
-from training.commands.opening import add_data, add_decode, open_model, open_split
+from training.commands.opening import add_data, add_decode, open_model, open_scored
 from training.commands.show import print_score
 from training.config.experiment import DecodeConfig
 from training.deployment.retune import retune
@@ -37,13 +37,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--finer", action="store_true",
         help="search near the settings as they are, in finer steps, and keep the curve",
     )  # fmt: skip
-    command.set_defaults(only=None)
 
 
 def run(options: argparse.Namespace) -> None:
     """Print every setting tried and store the best in the checkpoint or model folder."""
-    network, recipe, _, config = open_model(options)
-    dataset = open_split(options, config, recipe)
+    network, recipe, _, config = open_model(
+        options.model, threads=options.threads, decode=options.decode, tta=options.tta
+    )
+    dataset = open_scored(options, config, recipe)
     recipe = replace(recipe, object_px=usual_diameter(dataset))
     if options.keep:
         trials = iter([refitted(network, dataset, recipe)])

@@ -13,7 +13,7 @@ import pytest
 from service.backends.model_config import model_from_config, parse_config
 from service.postprocess.extract import extract
 from training.cli import main
-from training.commands.opening import data_settings, open_split
+from training.commands.opening import data_settings, open_scored
 from training.config.checks import ConfigError
 from training.config.data import DataConfig
 from training.config.experiment import Config
@@ -124,19 +124,19 @@ def test_a_folder_is_judged_on_what_its_experiment_learned(place: Path, tmp_path
     card = tmp_path / "MODEL_CARD.md"
     card.write_text(write_card(config, state=state, results=[]))
     options = Namespace(
-        model=tmp_path, data=place, split="val", layout=None, labels=None, classes=None, only=None
+        model=tmp_path, data=place, split="val", layout=None, labels=None, classes=None
     )
-    judged = open_split(options, None, recipe_of(config))[0]
+    judged = open_scored(options, None, recipe_of(config))[0]
     learned = open_datasets(config, place)[1][0]
     assert judged.image.shape == (32, 48)
     np.testing.assert_array_equal(judged.labels, learned.labels)
     np.testing.assert_array_equal(judged.classes, learned.classes)
     card.write_text(card.read_text().replace('"cityscapes"', '"citiscapes"'))
     with pytest.raises(ConfigError, match=r"MODEL_CARD\.md: data\.kind: "):
-        open_split(options, None, recipe_of(config))
+        open_scored(options, None, recipe_of(config))
     card.unlink()
     options.layout = "cityscapes"
-    assert open_split(options, None, recipe_of(config))[0].labels.shape == (64, 64)
+    assert open_scored(options, None, recipe_of(config))[0].labels.shape == (64, 64)
 
 
 def test_the_names_of_an_experiment_with_one_class_is_its_category() -> None:

@@ -39,8 +39,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _folder(options: argparse.Namespace, name: str) -> Path:
-    """Give the folder of a checkpoint that its card reads; joined answers are not the card's."""
-    beside = options.model.is_file() and not options.tta
+    """Give the folder that the card reads, unless the answers are not those of the model itself."""
+    beside = options.model.is_file() and not options.tta and not options.decode
     return (options.model.parent if beside else Path("runs") / name) / "evaluation"
 
 

@@ -82,7 +82,9 @@ def add_scored(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--tta", action="store_true", help="join the answers to the image turned and mirrored"
     )
-    command.add_argument("--title", help="name of the result; default: the split")
+    command.add_argument(
+        "--title", help="name of the result; default: the split, and the list of --only"
+    )
     command.add_argument("--record", type=Path, help="folder that `table` reads")
 
 
@@ -128,7 +130,7 @@ def open_model(
     network, recipe
         What answers, and how its answers are read.
     name : str
-        Of the model.
+        Of the model; with other answers than its own it has another.
     config : Config, optional
         Of a checkpoint's experiment.
     """
@@ -144,7 +146,7 @@ def open_model(
     if tta:
         joined = AugmentedNetwork(network, recipe)
         return joined, joined.recipe, f"{name}-tta", config
-    return network, recipe, name, config
+    return network, recipe, f"{name}-trial" if decode else name, config
 
 
 def decoded_otherwise(recipe: Recipe, changes: Sequence[str]) -> Recipe:

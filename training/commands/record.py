@@ -12,8 +12,9 @@ from typing import Any
 
 
 def title_of(options: argparse.Namespace) -> str:
-    """Give the name of the result."""
-    return str(options.title or options.split or "validation")
+    """Give the name of the result: a part of a split has another than the whole."""
+    split = options.split or "validation"
+    return str(options.title or (f"{split}-{options.only.stem}" if options.only else split))
 
 
 def describe(options: argparse.Namespace, model: str, facts: Mapping[str, Any]) -> dict[str, Any]:

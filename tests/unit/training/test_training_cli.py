@@ -143,11 +143,26 @@ def test_a_model_folder_is_evaluated_through_onnx_and_the_worst_images_are_shown
     (trained / "one.txt").write_text("5\n")
     command = "evaluate @/models/tiny --data @/data --split val --only @/one.txt --out @/out"
     assert run(trained, command) == 0
-    record = json.loads((trained / "out/val.json").read_text())
+    record = json.loads((trained / "out/val-one.json").read_text())
     assert record["images"] == 1
     assert 0 <= record["mean_ap"] <= 1
-    assert cv2.imread(str(trained / "out/val-worst.png")) is not None
+    assert cv2.imread(str(trained / "out/val-one-worst.png")) is not None
     assert "AP@0.5" in capsys.readouterr().out
+
+
+def test_a_trial_leaves_the_figures_of_the_model_as_they_are(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained)
+    (trained / "four.txt").write_text("4\n")
+    card = (trained / "models/tiny/MODEL_CARD.md").read_text()
+    command = "evaluate @/runs/tiny/best.pt --data @/data --record @/tried"
+    assert run(trained, f"{command} --decode foreground_threshold=0.9") == 0
+    assert run(trained, "card @/runs/tiny/best.pt --repository @/models") == 0
+    assert (trained / "models/tiny/MODEL_CARD.md").read_text() == card
+    assert run(trained, f"{command} --only @/four.txt") == 0
+    names = {path.name for path in (trained / "tried").iterdir()}
+    assert names == {"tiny-trial-validation.json", "tiny-validation-four.json"}
 
 
 def test_a_finished_run_has_nothing_left_to_do(trained: Path) -> None:
@@ -242,7 +257,7 @@ def test_a_model_folder_is_tuned_in_place(
 def test_an_ablation_is_recorded_and_reaches_the_page(trained: Path) -> None:
     command = "ablate @/models/tiny --data @/data --split val --decode bandwidth=1.25"
     assert run(trained, command + " --record @/ablated") == 0
-    record = json.loads((trained / "ablated/tiny-val-ablation.json").read_text())
+    record = json.loads((trained / "ablated/tiny-trial-val-ablation.json").read_text())
     assert [(row["foreground"], row["grouping"]) for row in record["rows"]] == [
         ("predicted", "clustering"),
         ("predicted", "true centres"),

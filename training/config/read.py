@@ -82,6 +82,13 @@ def _literal(text: str) -> Any:
         return text
 
 
+def as_literal(value: object) -> str:
+    """Write a value as `load` reads it in an override."""
+    # Lists, numbers and quoted text are the same in JSON and in TOML.
+    plain = isinstance(value, str) and _literal(value.strip()) == value
+    return str(value) if plain else json.dumps(value)
+
+
 def _sentence(error: ErrorDetails) -> str:
     """Say what is wrong with one key, and what would be right."""
     key = ".".join(map(str, error["loc"]))

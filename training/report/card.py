@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from training.config.checks import ConfigError
 from training.config.data import DataConfig
 from training.config.experiment import Config, DecodeConfig
-from training.config.read import from_dict, load
+from training.config.read import from_dict
 from training.data.opening import DRAWN
+from training.report.repeat import UNKNOWN, commands, is_known
 from training.report.sources import source_of
 
-CONFIGS = Path(__file__).parents[1] / "configs"
-"""Where the files of the experiments are."""
+_THEIRS = f"`{UNKNOWN}` is a TOML file with the settings below, those of `--set` among them."
 
 _BY_THE_CLOCK = (
     "The run follows the clock, so a repetition on another machine takes other steps and lands "
@@ -55,7 +54,8 @@ def write_card(
         f"{_choice(config)} after {state['step']:,} steps of "
         f"{config.optim.batch} crops of {config.augment.crop} x {config.augment.width} pixels, "
         f"{state['elapsed_s'] / 60:.0f} minutes." + _beginning(config),
-        "```\n" + _commands(config) + "\n```",
+        "```\n" + "\n".join(commands(config)) + "\n```",
+        *([] if is_known(config) else [_THEIRS]),
         *([_BY_THE_CLOCK] if config.optim.max_minutes > 0 else []),
         "## Settings",
         "```json\n" + _settings(config) + "\n```",
@@ -108,38 +108,6 @@ def _parted(card: str) -> tuple[str, str, str]:
     before, fence, rest = card.partition("```json\n")
     settings, end, after = rest.partition("\n```")
     return (before + fence, settings, end + after) if end else (card, "", "")
-
-
-def _commands(config: Config) -> str:
-    run = f"runs/{config.name}"
-    drawn = config.data.kind in DRAWN
-    data = "" if drawn else " --data DIR"
-    written = _as_written(config)
-    known = _file_of(config).is_file()
-    file = f"training/configs/{config.name}.toml" if known else "CONFIG"
-    start = f" --set start={config.start}" if config.start not in ("", written.start) else ""
-    # Settings that stand in the file of the experiment are not searched for again.
-    found, given = (replace(c.decode, score_calibration=()) for c in (config, written))
-    minutes = config.optim.max_minutes
-    clock = f" --max-minutes {minutes:g}" if minutes > 0 else ""
-    tune = f"python -m training tune {run}/best.pt{data}{' --keep' if found == given else ''}"
-    return "\n".join(
-        [
-            f"python -m training train {file}{data}{clock}{start}",
-            *([tune] if drawn or config.data.val else []),
-            f"python -m training export {run}/best.pt",
-        ]
-    )
-
-
-def _as_written(config: Config) -> Config:
-    """Give the experiment as its file has it; one without a file has nothing but its name."""
-    file = _file_of(config)
-    return load(file) if file.is_file() else Config(name=config.name)
-
-
-def _file_of(config: Config) -> Path:
-    return CONFIGS / f"{config.name}.toml"
 
 
 def _choice(config: Config) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -11,7 +12,7 @@ import pytest
 from training.config.checks import ConfigError
 from training.config.data import DataConfig, DataKind
 from training.config.experiment import Config, DecodeConfig
-from training.config.read import load
+from training.config.read import as_literal, load
 from training.report.card import data_of, with_decode, write_card
 from training.report.sources import KINDS, source_of
 
@@ -67,6 +68,32 @@ def test_a_card_claims_nothing_that_it_does_not_know() -> None:
     clock = write_card(config, state=STATE, results=[])
     assert "train training/configs/nuclei.toml --data DIR --max-minutes 94\n" in clock
     assert "The run follows the clock" in clock
+
+
+def test_a_card_repeats_what_was_set_on_the_command_line() -> None:
+    overrides = [
+        "seed=7", 'data.labels=["own"]', "data.val=", "optim.batch=4", "optim.learning_rate=1e-5",
+        "optim.compile=true", "start=my models/it's", "optim.max_minutes=0",
+    ]  # fmt: skip
+    path = CONFIGS / "nuclei.toml"
+    config = load(path, overrides)
+    (command,) = (
+        line
+        for line in write_card(config, state=STATE, results=[]).splitlines()
+        if "training train" in line
+    )
+    words = shlex.split(command)
+    assert words[4:7] == ["training/configs/nuclei.toml", "--data", "DIR"]
+    assert words[7::2] == ["--set"] * len(overrides)
+    assert load(path, words[8::2]) == config
+    mine = write_card(replace(config, name="mine"), state=STATE, results=[])
+    assert "`CONFIG` is a TOML file with the settings below" in mine
+
+
+@pytest.mark.parametrize("text", ["", "all", "3", "true", "[1]", '"', "a b", " a", "a # b", "é\n"])
+def test_a_value_is_written_as_it_is_read(text: str) -> None:
+    config = load(CONFIGS / "sticks.toml", [f"start={as_literal(text)}"])
+    assert config.start == text
 
 
 def test_a_run_that_validated_nothing_says_so() -> None:

@@ -18,6 +18,7 @@ from training.loop import engine
 from training.loop.checkpoint import CheckpointError
 from training.loop.progress import RunReport, Silence
 from training.loop.ranks import Ranks, joined, local_processes
+from training.loop.run import last_state
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -57,6 +58,7 @@ def _report(config: Config, folder: Path, ranks: Ranks) -> Iterator[engine.Repor
     if not ranks.is_first:
         yield Silence()
         return
+    last_state(folder, config)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n")
     with SummaryWriter(str(folder)) as writer, RunReport(writer, console) as report:

@@ -56,9 +56,9 @@ def open_run(config: Config, train_set: Dataset, folder: Path, ranks: Ranks) -> 
         If the run in `folder` is of another network.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    last = folder / "last.pt"
+    last = last_state(folder, config)
     model, average = (build_model(config).to(ranks.device) for _ in range(2))
-    if config.start and not last.is_file():
+    if config.start and last is None:
         images, _ = batch_at(train_set, config, 0)
         for network in (model, average):
             _begin_with(network, Path(config.start), images.to(ranks.device))
@@ -69,14 +69,29 @@ def open_run(config: Config, train_set: Dataset, folder: Path, ranks: Ranks) -> 
         trained.parameters(), config.optim.learning_rate, weight_decay=config.optim.weight_decay
     )
     state = Checkpoint(config, trained.state_dict(), average.state_dict())
-    if last.is_file():
-        state = checkpoints.load(last)
-        _check_same(last, state.config, config)
-        state.config = config
+    if last is not None:
+        state = last
         trained.load_state_dict(state.model)
         average.load_state_dict(state.average)
         optimizer.load_state_dict(state.optimizer)
     return Run(state, trained, average, optimizer, folder, ranks)
+
+
+def last_state(folder: Path, config: Config) -> Checkpoint | None:
+    """Read where the run in a folder was left; None where none was.
+
+    Raises
+    ------
+    CheckpointError
+        If it is of another network than the configuration's.
+    """
+    path = folder / "last.pt"
+    if not path.is_file():
+        return None
+    state = checkpoints.load(path)
+    _check_same(path, state.config, config)
+    state.config = config
+    return state
 
 
 def save_run(run: Run) -> None:

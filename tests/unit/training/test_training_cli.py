@@ -191,6 +191,16 @@ def test_tensorboard_shows_losses_scores_and_pictures(trained: Path) -> None:
     assert picture.step == 20
 
 
+def test_a_run_that_is_not_continued_keeps_its_configuration(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (trained / "runs/tiny/config.json").read_text()
+    command = "train @/tiny.toml --data @/data --runs @/runs --set model.widths=[8,16]"
+    assert run(trained, command) == 1
+    assert "model.widths is (8, 12)" in capsys.readouterr().err
+    assert (trained / "runs/tiny/config.json").read_text() == before
+
+
 def test_a_data_set_is_described_and_shown(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(place, "inspect train --data @/data --out @/sheet.png") == 0
     assert "4 images" in capsys.readouterr().out

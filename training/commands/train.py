@@ -58,11 +58,21 @@ def _report(config: Config, folder: Path, ranks: Ranks) -> Iterator[engine.Repor
     if not ranks.is_first:
         yield Silence()
         return
-    last_state(folder, config)
+    done = _steps_done(folder, config)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n")
-    with SummaryWriter(str(folder)) as writer, RunReport(writer, console) as report:
+    # What a killed run had recorded after its last snapshot comes again.
+    with (
+        SummaryWriter(str(folder), purge_step=done + 1) as writer,
+        RunReport(writer, console) as report,
+    ):
         yield report
+
+
+def _steps_done(folder: Path, config: Config) -> int:
+    """Tell how far the run in a folder is; refuse one of another network."""
+    last = last_state(folder, config)
+    return last.step if last else 0
 
 
 COMMAND = Command("train", "run an experiment, or continue it", add_arguments, run)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 from service.backends.model_config import model_from_config, parse_config
 from tests.live import ROOT
@@ -189,6 +190,23 @@ def test_tensorboard_shows_losses_scores_and_pictures(trained: Path) -> None:
     (picture,) = [events.Images(tag)[-1] for tag in tags["images"] if tag == "examples/4"]
     assert (picture.height, picture.width) == (64, 5 * 64)
     assert picture.step == 20
+
+
+def test_tensorboard_shows_no_step_twice_after_a_run_was_killed(place: Path) -> None:
+    command = "train @/tiny.toml --data @/data --runs @/runs --set name=killed"
+    folder = place / "runs/killed"
+    assert run(place, f"{command} --set optim.steps=10") == 0
+    for file in folder.glob("events.*"):
+        file.unlink()
+    with SummaryWriter(str(folder)) as writer:
+        writer.add_scalar("total", 1.0, 10)
+        writer.add_scalar("total", 1.0, 17)  # of which no snapshot knows
+    (written,) = folder.glob("events.*")
+    written.rename(folder / "events.out.tfevents.0")
+    assert run(place, command) == 0
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    assert [point.step for point in events.Scalars("total")] == [10, 20]
 
 
 def test_a_run_that_is_not_continued_keeps_its_configuration(

@@ -56,10 +56,16 @@ def write_results(records: Path) -> str:
 
 
 def _methods(compared: Sequence[Record]) -> str:
-    [title] = {record["title"] for record in compared}
+    titles = dict.fromkeys(record["title"] for record in compared)
+    sections = [
+        _methods_on(title, [record for record in compared if record["title"] == title])
+        for title in titles
+    ]
+    return "\n\n".join(["## Methods", *sections])
+
+
+def _methods_on(title: str, compared: Sequence[Record]) -> str:
     lines = [
-        "## Methods",
-        "",
         "One small U-Net (`training/configs/compare.toml`), the same data, crops and number of "
         f"steps for each, on the {compared[0]['images']} images of {title}. Beside it the mean AP "
         "with the true foreground in place of the predicted one, and with the mean vectors of the "

@@ -134,6 +134,16 @@ def test_methods_stand_side_by_side_the_best_first(folder: Path) -> None:
     assert "## val" not in page
 
 
+def test_methods_have_a_table_for_each_set_of_images(folder: Path) -> None:
+    write(folder, "a", record(model="compare-recurrent", title="test", mean_ap=0.3))
+    write(folder, "b", record(model="compare-recurrent", title="val", mean_ap=0.6))
+    page = write_results(folder)
+    assert page.count("## Methods\n") == 1
+    on_test, on_val = page.split(" images of val.")
+    assert "| 0.300 |" in on_test.split(" images of test.")[1]
+    assert "| 0.600 |" in on_val
+
+
 def test_the_page_in_the_repository_is_what_its_records_say() -> None:
     page = (ROOT / "docs" / "RESULTS.md").read_text()
     assert page == write_results(ROOT / "docs" / "results"), "run `python -m training table`"

@@ -27,7 +27,7 @@ from training.commands import (
     tune,
 )
 from training.commands import export as export_command
-from training.commands.command import Command, errors, positive
+from training.commands.command import Command, positive, tell
 from training.config.checks import ConfigError
 from training.data.dataset import DataError
 from training.deployment import export
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warm_start.WarmStartError,
         OSError,
     ) as error:
-        errors.print(str(error), style="red", markup=False)
+        tell(error)
         return 1
     return 0
 

@@ -12,6 +12,11 @@ console = Console(soft_wrap=True, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+def tell(error: Exception) -> None:
+    """Print what went wrong, for the user."""
+    errors.print(str(error), style="red", markup=False)
+
+
 def positive(text: str) -> int:
     """Read an argument that counts something: a whole number above 0.
 

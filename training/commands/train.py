@@ -10,14 +10,15 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from training.commands.command import Command, console
+from training.commands.command import Command, console, tell
 from training.config.experiment import Config
 from training.config.read import load
+from training.data.dataset import DataError, Dataset
 from training.data.opening import open_datasets
 from training.loop import engine
 from training.loop.checkpoint import CheckpointError
 from training.loop.progress import RunReport, Silence
-from training.loop.ranks import Ranks, joined, local_processes
+from training.loop.ranks import Ranks, is_first_here, joined, local_processes
 from training.loop.run import last_state
 
 
@@ -44,12 +45,29 @@ def run(options: argparse.Namespace) -> None:
     folder = options.runs / config.name
     if options.resume and not (folder / "last.pt").is_file():
         raise CheckpointError(f"{folder / 'last.pt'}: no run to resume; begin it without --resume")
-    train_set, val_set = open_datasets(config, options.data, processes=local_processes())
-    with joined() as ranks, _report(config, folder, ranks) as reporter:
-        state = engine.train(config, train_set, val_set, folder, reporter, ranks=ranks)
+    with joined() as ranks:
+        train_set, val_set = _open(config, options.data, ranks)
+        with _report(config, folder, ranks) as reporter:
+            state = engine.train(config, train_set, val_set, folder, reporter, ranks=ranks)
     if ranks.is_first:
         minutes = state.elapsed_s / 60
         console.print(f"{folder}: finished, {state.step} steps, {minutes:.1f} min", markup=False)
+
+
+def _open(config: Config, root: Path, ranks: Ranks) -> tuple[Dataset, Dataset]:
+    """Open the data; of the processes of a machine, one says what is wrong with it."""
+    if ranks.size == 1:
+        return open_datasets(config, root)
+    found = None
+    try:
+        found = open_datasets(config, root, processes=local_processes())
+    except DataError as error:
+        if is_first_here():
+            tell(error)
+    # All wait for all: torchrun ends the others with the first that ends, said or not.
+    if ranks.any(failed=found is None) or found is None:
+        raise SystemExit(1)
+    return found
 
 
 @contextmanager

@@ -26,6 +26,11 @@ def local_processes() -> int:
     return int(os.environ["LOCAL_WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
 
 
+def is_first_here() -> bool:
+    """Tell whether this is the first of the processes of this machine, which see the same files."""
+    return not dist.is_torchelastic_launched() or os.environ["LOCAL_RANK"] == "0"
+
+
 @dataclass(frozen=True, slots=True)
 class Ranks:
     """One process among those that train together.
@@ -74,6 +79,10 @@ class Ranks:
         total = value.detach().clone()
         dist.all_reduce(total)
         return total / self.size
+
+    def any(self, *, failed: bool) -> bool:
+        """Tell every process whether one of them has failed."""
+        return bool(self.mean(torch.tensor(float(failed), device=self.device)) > 0)
 
     def share(self, values: Sequence[float]) -> list[float]:
         """Give every process the first one's numbers, so that all decide alike."""

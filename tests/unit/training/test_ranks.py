@@ -9,10 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from tests.live import ROOT
 from tests.unit.training.conftest import TINY, Recorder, drawn
 from training.loop import checkpoint, engine
 from training.loop.ranks import local_processes
@@ -42,6 +45,29 @@ def both(place: Path) -> tuple[Saw, Saw]:
     """What each of them saw."""
     first, second = (torch.load(place / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     return first, second
+
+
+def test_broken_files_are_told_once_for_all_processes(tmp_path: Path) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / f"{folder}/a.png"), np.zeros((64, 64), np.uint8))
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.txt").write_text("a\n")
+    (tmp_path / "two.toml").write_text('name = "two"\n')
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+            "-m", "training", "train", "two.toml", "--data", ".", "--threads", "1",
+        ],
+        check=False,
+        cwd=tmp_path,
+        env={"OMP_NUM_THREADS": "1", "PATH": "", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("a is in both train and val") == 1
+    assert done.stderr.count("Traceback") == 1  # torchrun's own
 
 
 def alone(folder: Path, **optim: Any) -> tuple[Recorder, Any]:

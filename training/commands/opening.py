@@ -41,6 +41,9 @@ def add_data(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--labels", nargs="+", help="label folders, the first that has an id")
     command.add_argument("--classes", nargs="+", help="categories to tell apart")
+    command.add_argument(
+        "--allow-empty", action="store_true", help="take images without an instance as well"
+    )
 
 
 def data_settings(
@@ -66,8 +69,11 @@ def data_settings(
     kind = options.layout or base.kind
     known = (base.classes or classes) if kind in CLASSED else ()
     labels, told = options.labels or base.labels, options.classes or known
+    empty = options.allow_empty or base.allow_empty
     try:
-        return replace(base, kind=kind, labels=tuple(labels), classes=tuple(told))
+        return replace(
+            base, kind=kind, labels=tuple(labels), classes=tuple(told), allow_empty=empty
+        )
     except ValidationError as error:
         raise explained(error) from error
 

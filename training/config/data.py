@@ -34,6 +34,9 @@ class DataConfig:
         maps; empty: every instance is of one class. Several need a kind of `CLASSED`.
     resize : tuple of int
         Height and width that images and labels are brought to; empty: as they are.
+    allow_empty : bool
+        Take images without an instance: learn that there is nothing, and count what is found as
+        wrong. Otherwise ``coco`` judges them alone, and other files without one count as broken.
     val_share : float
         Part of the images that validates where a data set comes without split lists.
     image_size : int
@@ -52,6 +55,7 @@ class DataConfig:
     labels: Annotated[tuple[str, ...], Field(min_length=1)] = ("labels",)
     classes: tuple[str, ...] = ()
     resize: tuple[Count, ...] = ()
+    allow_empty: bool = False
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.15
     image_size: Count = 256
     val_images: Count = 32

@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 
 from training.data.dataset import IGNORE, DataError, Sample
-from training.data.files import Labels, read_image, read_labels, require_instances, require_size
+from training.data.files import Labels, read_image, read_labels, require_size
 
 THINGS = MappingProxyType(
     {
@@ -96,7 +96,8 @@ class CityscapesDataset:
         path = self.root / "gtFine" / self.split / f"{name}{_LABEL}"
         codes = read_labels(path)
         require_size(path, codes.shape, image.shape[:2])
-        require_instances(path, codes)
+        if not codes.any():
+            raise DataError([f"{path}: nothing is labelled in it"])
         labels, classes = _instances(path, codes, self.classes)
         return Sample(name, image, labels, classes if self.classes else None)
 

@@ -26,6 +26,8 @@ class CvpppDataset:
         The folder of one subset.
     ids : tuple of str
         ``plantNNN``.
+    allow_empty : bool
+        Take images without an instance, which otherwise count as broken.
 
     Notes
     -----
@@ -34,12 +36,15 @@ class CvpppDataset:
 
     root: Path
     ids: tuple[str, ...]
+    allow_empty: bool = False
 
     @classmethod
-    def open(cls, root: Path, split: str, val_share: float) -> CvpppDataset:
+    def open(
+        cls, root: Path, split: str, val_share: float, *, allow_empty: bool = False
+    ) -> CvpppDataset:
         """Find the images of a split (`training.data.splits.choose`)."""
         found = [path.name.removesuffix(IMAGE) for path in root.glob(f"*{IMAGE}")]
-        return cls(root, choose(root, split, found, val_share))
+        return cls(root, choose(root, split, found, val_share), allow_empty)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,7 +55,8 @@ class CvpppDataset:
         path = self.root / f"{name}{LABEL}"
         labels = read_labels(path)
         require_size(path, labels.shape, image.shape[:2])
-        require_instances(path, labels)
+        if not self.allow_empty:
+            require_instances(path, labels)
         plant_path = self.root / f"{name}{FOREGROUND}"
         if plant_path.is_file():
             plant = read_labels(plant_path) > 0

@@ -21,6 +21,9 @@ IMAGE_ENDINGS: Final = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp
 LABEL_ENDINGS: Final = (".png", ".tif", ".tiff")
 """Endings of the files that `read_image` and `read_labels` take, in the order of preference."""
 
+ALLOWED: Final = "data.allow_empty (--allow-empty) takes images without any"
+"""What to do where that is as it should be."""
+
 LARGEST_ID: Final = 2**24
 """Labels are remapped as float32, which holds no larger whole numbers without gaps."""
 
@@ -109,7 +112,7 @@ def require_size(path: Path, size: tuple[int, ...], wanted: tuple[int, ...]) -> 
 
 
 def require_instances(path: Path, labels: Labels) -> None:
-    """Refuse a label file in which there is nothing.
+    """Refuse a label file in which there is nothing, as in one that was never drawn.
 
     Raises
     ------
@@ -117,7 +120,7 @@ def require_instances(path: Path, labels: Labels) -> None:
         If no pixel is labelled.
     """
     if not labels.any():
-        raise DataError([f"{path}: no instance in it"])
+        raise DataError([f"{path}: no instance in it; {ALLOWED}"])
 
 
 def read_list(path: Path) -> tuple[str, ...]:

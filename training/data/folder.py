@@ -35,14 +35,19 @@ class FolderDataset:
         File names without extension.
     label_folders : tuple of str
         The first that holds an id's mask gives it.
+    allow_empty : bool
+        Take images without an instance, which otherwise count as broken.
     """
 
     root: Path
     ids: tuple[str, ...]
     label_folders: tuple[str, ...] = ("labels",)
+    allow_empty: bool = False
 
     @classmethod
-    def open(cls, root: Path, split: str, label_folders: tuple[str, ...]) -> FolderDataset:
+    def open(
+        cls, root: Path, split: str, label_folders: tuple[str, ...], *, allow_empty: bool = False
+    ) -> FolderDataset:
         """Read a split list.
 
         Raises
@@ -50,7 +55,7 @@ class FolderDataset:
         DataError
             If the list is missing or empty.
         """
-        return cls(root, read_list(root / f"{split}.txt"), label_folders)
+        return cls(root, read_list(root / f"{split}.txt"), label_folders, allow_empty)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,7 +66,8 @@ class FolderDataset:
         path = self._label_path(name)
         labels = read_labels(path)
         require_size(path, labels.shape, image.shape[:2])
-        require_instances(path, labels)
+        if not self.allow_empty:
+            require_instances(path, labels)
         return Sample(name, image, labels)
 
     def _image_path(self, name: str) -> Path:

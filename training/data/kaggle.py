@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from training.data.dataset import DataError, Sample
-from training.data.files import Labels, read_image, read_labels, require_size
+from training.data.files import ALLOWED, Labels, read_image, read_labels, require_size
 from training.data.splits import choose
 
 FOLDER = "stage1_train"
@@ -24,6 +25,8 @@ class KaggleDataset:
         Holds ``stage1_train``.
     ids : tuple of str
         Names of the folders there.
+    allow_empty : bool
+        Take images without an instance, whose ``masks`` is empty; otherwise they count as broken.
 
     Notes
     -----
@@ -32,12 +35,15 @@ class KaggleDataset:
 
     root: Path
     ids: tuple[str, ...]
+    allow_empty: bool = False
 
     @classmethod
-    def open(cls, root: Path, split: str, val_share: float) -> KaggleDataset:
+    def open(
+        cls, root: Path, split: str, val_share: float, *, allow_empty: bool = False
+    ) -> KaggleDataset:
         """Find the images of a split (`training.data.splits.choose`)."""
         found = [path.parent.name for path in (root / FOLDER).glob("*/images")]
-        return cls(root, choose(root, split, found, val_share))
+        return cls(root, choose(root, split, found, val_share), allow_empty)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -46,13 +52,14 @@ class KaggleDataset:
         name = self.ids[index]
         folder = self.root / FOLDER / name
         image = read_image(folder / "images" / f"{name}.png")
-        return Sample(name, image, _paint(folder / "masks", image.shape[:2]))
+        masks = folder / "masks"
+        paths = sorted(masks.glob("*.png"))
+        if not paths and not (self.allow_empty and masks.is_dir()):
+            raise DataError([f"{masks}: no mask in it; {ALLOWED}"])
+        return Sample(name, image, _paint(paths, image.shape[:2]))
 
 
-def _paint(folder: Path, size: tuple[int, ...]) -> Labels:
-    paths = sorted(folder.glob("*.png"))
-    if not paths:
-        raise DataError([f"{folder}: no mask in it"])
+def _paint(paths: Sequence[Path], size: tuple[int, ...]) -> Labels:
     labels = np.zeros(size, np.int32)
     masks = []
     for path in paths:

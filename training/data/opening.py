@@ -53,7 +53,7 @@ def open_datasets(config: Config, root: Path, *, processes: int = 1) -> tuple[Da
             _drawn(data, count=data.val_images, seed=seed + 1),
         )
     train: FileDataset = find_split(data, root, data.train)
-    if isinstance(train, CocoDataset):
+    if isinstance(train, CocoDataset) and not data.allow_empty:
         train = train.with_instances()
     val: FileDataset = find_split(data, root, data.val) if data.val else NoFiles()
     wrong = [
@@ -93,13 +93,14 @@ def find_split(data: DataConfig, root: Path, split: str) -> FileDataset:
     DataError
         If there are none, or the layout is not one of files.
     """
+    empty = data.allow_empty
     match data.kind:
         case "folder":
-            return FolderDataset.open(root, split, data.labels)
+            return FolderDataset.open(root, split, data.labels, allow_empty=empty)
         case "kaggle":
-            return KaggleDataset.open(root, split, data.val_share)
+            return KaggleDataset.open(root, split, data.val_share, allow_empty=empty)
         case "cvppp":
-            return CvpppDataset.open(root, split, data.val_share)
+            return CvpppDataset.open(root, split, data.val_share, allow_empty=empty)
         case "cityscapes":
             return CityscapesDataset.open(root, split, data.classes)
         case "coco":

@@ -119,7 +119,7 @@ def with_wrong_ids(root: Path) -> None:
         (missing, "no such file"),
         (corrupt, "does not decode"),
         (of_another_size, "(4, 8) pixels, the image has (6, 8)"),
-        (unlabelled, "no instance in it"),
+        (unlabelled, "nothing is labelled in it"),
         (with_wrong_ids, "34000 is no id of Cityscapes"),
     ],
 )

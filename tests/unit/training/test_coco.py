@@ -120,7 +120,9 @@ def test_a_mask_without_a_pixel_is_left_out(root: Path) -> None:
     assert sample.classes.tolist() == [0, 1], "the dog alone"
 
 
-def test_images_without_an_instance_are_judged_but_not_learned_from(root: Path) -> None:
+def test_images_without_an_instance_are_judged_and_learned_from_where_that_is_allowed(
+    root: Path,
+) -> None:
     (root / "val2017").rename(root / "images")
     for split, letters in (("train", "cd"), ("val", "ab")):
         new = content()
@@ -134,6 +136,8 @@ def test_images_without_an_instance_are_judged_but_not_learned_from(root: Path) 
     for judged in (val_set, open_split(COCO, root, "val")):
         assert [judged[i].name for i in range(len(judged))] == ["images/a.png", "images/b.png"]
         assert not judged[1].labels.any()
+    both, _ = open_datasets(Config(name="mine", data=replace(COCO, allow_empty=True)), root)
+    assert [both[i].name for i in range(len(both))] == ["images/c.png", "images/d.png"]
 
 
 def test_files_of_one_name_in_two_folders_are_two_images(root: Path) -> None:

@@ -147,6 +147,16 @@ def test_a_broken_file_is_reported_by_name_before_training_starts(
     assert words in problem
 
 
+def test_images_without_an_instance_may_be_allowed(root: Path) -> None:
+    no_instance(root)
+    data = DataConfig(allow_empty=True)
+    train, _ = open_datasets(Config(name="x", data=data), root)
+    assert train[1].name == "b"
+    assert not train[1].labels.any()
+    with pytest.raises(DataError, match="allow_empty"):
+        open_datasets(Config(name="x"), root)
+
+
 def test_every_broken_file_has_its_line(root: Path) -> None:
     cv2.imwrite(str(root / "labels/a.png"), 0 * LABELS)
     no_mask(root)

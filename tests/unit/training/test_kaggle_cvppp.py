@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -120,6 +121,16 @@ def test_broken_kaggle_files_are_named(
     assert words in only_problem(KAGGLE, nuclei)
 
 
+def test_an_image_without_a_mask_may_be_allowed(nuclei: Path) -> None:
+    no_masks(nuclei)
+    first, second = samples(replace(KAGGLE, allow_empty=True), nuclei)
+    assert first.labels.max() == 2
+    assert not second.labels.any()
+    (nuclei / "stage1_train/b/masks").rmdir()
+    with pytest.raises(DataError, match="b/masks: no mask"):
+        samples(replace(KAGGLE, allow_empty=True), nuclei)
+
+
 def no_label(root: Path) -> None:
     (root / "plant002_label.png").unlink()
 
@@ -160,6 +171,13 @@ def test_broken_leaf_files_are_named(
 ) -> None:
     fault(leaves)
     assert words in only_problem(CVPPP, leaves)
+
+
+def test_a_plant_without_a_leaf_may_be_allowed(leaves: Path) -> None:
+    bare_label(leaves)
+    first, second = samples(replace(CVPPP, allow_empty=True), leaves)
+    assert first.labels.max() == 2
+    assert set(np.unique(second.labels)) == {-1, 0}
 
 
 def only_problem(data: DataConfig, root: Path) -> str:

@@ -124,8 +124,9 @@ def test_a_folder_is_judged_on_what_its_experiment_learned(place: Path, tmp_path
     card = tmp_path / "MODEL_CARD.md"
     card.write_text(write_card(config, state=state, results=[]))
     options = Namespace(
-        model=tmp_path, data=place, split="val", layout=None, labels=None, classes=None
-    )
+        model=tmp_path, data=place, split="val", layout=None, labels=None, classes=None,
+        allow_empty=False,
+    )  # fmt: skip
     judged = open_scored(options, None, recipe_of(config))[0]
     learned = open_datasets(config, place)[1][0]
     assert judged.image.shape == (32, 48)
@@ -145,7 +146,7 @@ def test_the_names_of_an_experiment_with_one_class_is_its_category() -> None:
 
 def test_where_the_files_tell_no_classes_apart_all_instances_are_of_one() -> None:
     several = DataConfig(kind="coco", classes=("car", "person"))
-    options = Namespace(layout="folder", labels=None, classes=None)
+    options = Namespace(layout="folder", labels=None, classes=None, allow_empty=False)
     assert data_settings(options, several) == DataConfig(kind="folder")
     assert data_settings(options, DataConfig(), several.classes) == DataConfig(kind="folder")
     options.layout = "coco"

@@ -166,6 +166,33 @@ def test_a_trial_leaves_the_figures_of_the_model_as_they_are(
     assert names == {"tiny-trial-validation.json", "tiny-validation-four.json"}
 
 
+def test_images_without_an_instance_are_learned_and_judged_where_they_are_allowed(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = shutil.copytree(trained / "data", trained / "sparse")
+    for name in ("n1", "n2"):
+        for folder in ("images", "labels"):
+            cv2.imwrite(str(data / f"{folder}/{name}.png"), np.zeros((64, 64), np.uint8))
+    (data / "train.txt").write_text("0\n1\nn1\n")
+    (data / "val.txt").write_text("n2\n4\n")
+    (data / "nothing.txt").write_text("n1\nn2\n")
+    command = "train @/tiny.toml --data @/sparse --runs @/runs --set name=sparse"
+    assert run(trained, command) == 1
+    assert "labels/n1.png: no instance in it; data.allow_empty" in capsys.readouterr().err
+    assert run(trained, f"{command} --set data.allow_empty=true") == 0
+    assert run(trained, "tune @/runs/sparse/best.pt --data @/sparse") == 0
+    command = "evaluate @/models/tiny --data @/sparse --split nothing --out @/e"
+    assert run(trained, command) == 1
+    assert "--allow-empty" in capsys.readouterr().err
+    certain = "--decode foreground_threshold=0.999"
+    assert run(trained, f"{command} --allow-empty {certain}") == 0
+    found = json.loads((trained / "e/nothing.json").read_text())
+    assert (found["images"], found["ap"]["0.5"], found["coco"]["ap"]) == (2, 1, 0)
+    assert run(trained, f"{command} --allow-empty --decode foreground_threshold=0.001") == 0
+    found = json.loads((trained / "e/nothing.json").read_text())
+    assert found["ap"]["0.5"] == 0 < found["faults"]["spurious"]
+
+
 def test_a_finished_run_has_nothing_left_to_do(trained: Path) -> None:
     before = checkpoint.load(trained / "runs/tiny/last.pt").step
     assert run(trained, "train @/tiny.toml --data @/data --runs @/runs") == 0

@@ -119,12 +119,29 @@ def _grows_well(segments: Segments, chosen: Tensor, embedding: Tensor) -> Tensor
         for part in torch.split(mine, max(1, _DISTANCES // per_image)):
             index = segments.index[chosen[part]]
             between = torch.cdist(segments.pixels[chosen[part]], flat[image]).square()
-            own = owner[image] == index[:, None]
-            # Counted once by the first radius that holds it, then summed up over the radii.
-            row = torch.arange(len(part), device=flat.device)[:, None]
-            kind = torch.bucketize(between, radii) + (2 * row + own) * (len(radii) + 1)
-            counts = torch.bincount(kind.flatten(), minlength=len(part) * 2 * (len(radii) + 1))
-            grown = counts.view(len(part), 2, len(radii) + 1).cumsum(2)[..., :-1]
-            shared, sizes = grown[:, 1], segments.counts.flatten()[index]
-            meets[part] = shared > 0.5 * (grown.sum(1) + sizes[:, None] - shared)
+            others, shared = _within(between, owner[image] == index[:, None], radii)
+            sizes = segments.counts.flatten()[index]
+            # The union is the instance, and of the mask what is not of the instance.
+            meets[part] = shared > 0.5 * (sizes[:, None] + others)
     return meets[:, order.argsort()]
+
+
+def _within(between: Tensor, own: Tensor, radii: Tensor) -> tuple[Tensor, Tensor]:
+    """Count the pixels that each sample's masks hold, (S, T) each: of others, and of its instance.
+
+    Parameters
+    ----------
+    between : (S, N) float
+        Squared distances of samples and pixels.
+    own : (S, N) bool
+        Whether the pixel is of the sample's instance.
+    radii : (T,) float
+        Squared, ascending.
+    """
+    # Counted once by the first radius that holds it, then summed up over the radii.
+    last = len(radii)
+    row = torch.arange(len(between), device=between.device)[:, None]
+    kind = torch.bucketize(between, radii) + (2 * row + own) * (last + 1)
+    counts = torch.bincount(kind.flatten(), minlength=2 * len(between) * (last + 1))
+    others, shared = counts.view(-1, 2, last + 1).cumsum(2)[..., :last].unbind(1)
+    return others, shared

@@ -5,6 +5,8 @@ Kong and Fowlkes 2018 (arXiv:1712.08273). Axes: S sampled pixels, D embedding.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -44,21 +46,25 @@ def recurrent_loss(
     most = segments.counts.shape[1]
     image = torch.div(segments.index, most, rounding_mode="floor")
     chosen = sample(image, config.samples, generator)
-    pixels, index, image = segments.pixels[chosen], segments.index[chosen], image[chosen]
-    terms: dict[str, Tensor] = {}
     # One image at a time: each has its own groups, and the pair matrices are the memory.
-    for one in range(labels.shape[0]):
-        points, groups = unit(pixels[image == one]), index[image == one]
-        if groups.numel() == 0:
-            continue
-        for step in range(config.steps + 1):
-            if step:
-                points = mean_shift(points, config.kappa)
-            name = f"step{step}"
-            value = pair_loss(points, groups, config) / segments.valid.any(1).sum()
-            terms[name] = terms[name] + value if name in terms else value
+    drawn = torch.unique_consecutive(image[chosen], return_counts=True)[1].tolist()
+    pixels = torch.split(segments.pixels[chosen], drawn)
+    groups = torch.split(segments.index[chosen], drawn)
+    terms: dict[str, Tensor] = {}
+    for part in zip(pixels, groups, strict=True):
+        for step, value in enumerate(_steps(*part, config)):
+            terms[f"step{step}"] = terms.get(f"step{step}", 0.0) + value / len(drawn)
     terms["total"] = torch.stack(list(terms.values())).sum()
     return terms
+
+
+def _steps(pixels: Tensor, groups: Tensor, config: RecurrentConfig) -> Iterator[Tensor]:
+    """Compare the pairs of one image before the first step of mean shift, and after each."""
+    points = unit(pixels)
+    yield pair_loss(points, groups, config)
+    for _ in range(config.steps):
+        points = mean_shift(points, config.kappa)
+        yield pair_loss(points, groups, config)
 
 
 def unit(points: Tensor) -> Tensor:

@@ -66,34 +66,42 @@ def _one_image(
     labels: Tensor,
     config: SpatialConfig,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    seed = torch.sigmoid(seediness)
-    background = (labels == 0).to(seed.dtype)
-    pixels = (labels >= 0).sum().clamp_min(1)
-    seed_loss = (background * seed.square()).sum()
-    counts = torch.bincount(labels.clamp_min(0))
-    counts[0] = 0
-    ids = counts.nonzero().squeeze(1)
-    if ids.numel() == 0:
+    """Give the three terms; without an instance, that of the seeds alone."""
+    seed, known = torch.sigmoid(seediness), labels >= 0
+    pixels = known.sum().clamp_min(1)
+    seed_loss = ((labels == 0).to(seed.dtype) * seed.square()).sum()
+    member = _members(labels).to(points.dtype)  # (K, N)
+    if len(member) == 0:
         zero = 0.0 * (points.sum() + sigma.sum())
         return zero, zero, seed_loss / pixels
-    member = (labels[None] == ids[:, None]).to(points.dtype)  # (K, N)
     size = member.sum(1)
     own_sigma = member @ sigma.T / size[:, None]  # (K, 1 or 2)
     spread = (sigma[None] - own_sigma.detach()[:, :, None]).square().mean(1)
     variance = ((member * spread).sum(1) / size).mean()
-    centre = _centres(points, grid, member, size, config)  # (K, 2)
-    between = (points[None] - centre[:, :, None]).square()  # (K, 2, N)
-    phi = torch.exp(-(torch.exp(SIGMA_GAIN * own_sigma)[:, :, None] * between).sum(1))  # (K, N)
-    known = labels >= 0
+    phi = _nearness(points, _centres(points, grid, member, size, config), own_sigma)
     instance = lovasz_hinge(2 * phi[:, known] - 1, member[:, known]).mean()
     wanted = (seed[None] - phi.detach()).square()
     seed_loss = seed_loss + config.foreground_weight * (member * wanted).sum()
     return instance, variance, seed_loss / pixels
 
 
+def _members(labels: Tensor) -> Tensor:
+    """Tell which pixels each instance has, (K, N) bool, in ascending order of their ids."""
+    counts = torch.bincount(labels.clamp_min(0))
+    counts[0] = 0
+    return labels[None] == counts.nonzero()
+
+
+def _nearness(points: Tensor, centres: Tensor, sigma: Tensor) -> Tensor:
+    """Give phi (K, N): 1 where a pixel points at a centre, a half at the instance's margin."""
+    between = (points[None] - centres[:, :, None]).square()  # (K, 2, N)
+    return torch.exp(-(torch.exp(SIGMA_GAIN * sigma)[:, :, None] * between).sum(1))
+
+
 def _centres(
     points: Tensor, grid: Tensor, member: Tensor, size: Tensor, config: SpatialConfig
 ) -> Tensor:
+    """Give the centre of every instance, (K, 2)."""
     mean = member @ grid.T / size[:, None]
     if config.centre == "embedding":
         return member @ points.T / size[:, None]

@@ -3,6 +3,7 @@
 import * as server from "./server.js";
 import * as panels from "./panels.js";
 import { Scene, colourOf, plotSpace } from "./scene.js";
+import { View } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 const { element } = panels;
@@ -17,9 +18,12 @@ const SAVES = {
   label_png: "png", overlay_png: "png", embedding_png: "png", imagej_zip: "zip",
 };
 
+const CRISP = 2; // pixels of the screen for one that is drawn, from which on its edges are kept sharp
+
 const RESULTS = ["found", "time", "save", "code"]; // panels of an answer
 
 const scene = new Scene({ base: $("base"), overlay: $("overlay"), highlight: $("highlight") });
+const view = new View($("stage"), () => showPart());
 const state = {
   image: null, // {file, embedding, pictures by view}
   answer: null,
@@ -80,8 +84,7 @@ async function run() {
     if (mine.signal.aborted) return;
     forget();
     image.embedding = embedding;
-    state.answer = answer;
-    await show(performance.now() - began);
+    await show(answer, performance.now() - began);
   } catch (error) {
     if (error.name !== "AbortError" && !mine.signal.aborted) complain(error);
   } finally {
@@ -104,24 +107,28 @@ const query = (more = {}) => ({
 
 // ---- what is shown ------------------------------------------------------------------------------
 
-async function show(roundTripMs) {
-  const { image, answer } = state;
-  scene.take(answer);
-  $("drop").hidden = true;
-  $("shown").hidden = false;
-  fitStage();
-  if (!answer.instances.some(({ id }) => id === scene.chosen)) scene.chosen = 0;
+async function show(answer, roundTripMs) {
+  const { image } = state;
+  const another = !image.plane;
   const plane = `${answer.image.page} ${answer.image.channel}`;
+  image.newest = answer;
   if (image.plane !== plane) {
-    const input = await inputOf(image); // until then the one before it can be drawn
-    if (state.answer !== answer) {
+    const input = await inputOf(image); // until then what was shown before stays
+    if (state.image !== image || image.newest !== answer) {
       input.close();
       return; // the answer that came meanwhile is shown with its own
     }
     image.pictures.input = input;
     image.plane = plane;
   }
-  draw();
+  state.answer = answer;
+  scene.take(answer);
+  if (!answer.instances.some(({ id }) => id === scene.chosen)) scene.chosen = 0;
+  $("drop").hidden = true;
+  $("shown").hidden = false;
+  fitStage();
+  view.take(answer.image, { another }); // draws the layers
+  drawAround();
   const n = answer.instances.length;
   $("summary").textContent =
     `${n} ${n === 1 ? "instance" : "instances"} in ${answer.image.width} × ${answer.image.height} ` +
@@ -172,17 +179,48 @@ async function lookInside() {
 }
 
 function draw() {
-  const { pictures } = state.image;
-  scene.ground(pictures[state.view] ?? pictures.input);
-  scene.instances({ visible: state.view === "instances" });
+  drawLayers();
   scene.outline(null);
+  drawAround();
+}
+
+/** Draw what lies around the picture: what else can be shown of it, and the space of its vectors. */
+function drawAround() {
+  const { pictures } = state.image;
   drawFilm();
   $("space").hidden = !pictures.embedding;
   if (pictures.embedding) plotSpace($("scatter"), pictures.embedding, scene.map, scene.chosen);
 }
 
+function drawLayers() {
+  const { pictures } = state.image;
+  scene.ground(pictures[state.view] ?? pictures.input);
+  scene.instances({ visible: state.view === "instances" });
+}
+
+/** Put the layers where the view has them, drawn again if it shows more than they hold. */
+function showPart() {
+  if (!scene.map) return; // the first answer is under way
+  const dots = view.scale * devicePixelRatio;
+  if (state.answer && scene.look(view.visible, dots)) {
+    drawLayers();
+    scene.outline(scene.outlined);
+  }
+  const { left, top, columns, rows, step } = scene.cut;
+  const { style, classList } = $("layers");
+  style.left = `${view.x + left * view.scale}px`;
+  style.top = `${view.y + top * view.scale}px`;
+  style.width = `${columns * step * view.scale}px`;
+  style.height = `${rows * step * view.scale}px`;
+  classList.toggle("crisp", dots * step >= CRISP);
+  $("zoom").value = `${Math.round(100 * view.scale)} %`;
+  $("zoom-out").ariaDisabled = $("zoom-fit").ariaDisabled = !view.zoomed;
+  $("zoom-in").ariaDisabled = view.scale >= view.most;
+}
+
 function drawFilm() {
   const { pictures } = state.image;
+  const overview = scene.overview();
   for (const { name, format } of VIEWS) {
     const button = $(`view-${name}`);
     button.setAttribute("aria-checked", String(name === state.view));
@@ -199,14 +237,14 @@ function drawFilm() {
     const cut = [(source.width - side) / 2, (source.height - side) / 2, side, side];
     context.drawImage(source, ...cut, 0, 0, width, height);
     if (format) continue;
-    const scale = scene.map.columns / source.width;
-    context.drawImage(scene.layers.overlay, ...cut.map((value) => value * scale), 0, 0, width, height);
+    const scale = overview.width / source.width;
+    context.drawImage(overview, ...cut.map((value) => value * scale), 0, 0, width, height);
   }
 }
 
 function drawList() {
   panels.drawInstances($("instances"), $("more"), state.answer, {
-    chosen: scene.chosen, colourOf, choose, point: (instance) => scene.outline(instance),
+    chosen: scene.chosen, colourOf, choose: choosePlaced, point: (instance) => scene.outline(instance),
   });
 }
 
@@ -221,15 +259,12 @@ function drawCode() {
   $("lines").textContent = write(origin, state.image.file.name, settings, { key: server.hasKey(), timeoutMs });
 }
 
-/** Show small images enlarged by what the window allows, and none larger than it. */
+/** Give the picture what the window leaves it: all the width, and the height that it needs of it. */
 function fitStage() {
-  const { columns, rows } = scene.map;
+  const { width, height } = state.answer.image;
   const wide = $("shown").clientWidth;
-  const high = Math.max(320, innerHeight - 330); // what the caption and the row below leave
-  const scale = Math.min(wide / columns, high / rows);
-  $("stage").style.width = `${Math.floor(columns * scale)}px`;
-  $("stage").style.height = `${Math.floor(rows * scale)}px`;
-  $("stage").classList.toggle("smooth", scale < 1);
+  const most = Math.max(320, innerHeight - 330); // what the caption and the row below leave
+  $("stage").style.height = `${Math.floor(Math.min(most, (wide * height) / width))}px`;
 }
 
 // ---- instances ----------------------------------------------------------------------------------
@@ -252,20 +287,23 @@ function choose(id) {
 const describe = (instance) =>
   `${instance.id}, ${instance.category.name}: score ${instance.score.toFixed(2)}, ${instance.area} px`;
 
+/** Isolate an instance that may lie out of sight. */
+function choosePlaced(id) {
+  choose(id);
+  const chosen = instanceOf(scene.chosen);
+  if (chosen) view.reveal(chosen.bbox);
+}
+
 function step(by) {
   const ids = state.answer?.instances.map(({ id }) => id) ?? [];
   if (!ids.length) return;
   const at = ids.indexOf(scene.chosen);
   const next = at < 0 ? (by > 0 ? 0 : ids.length - 1) : (at + by + ids.length) % ids.length;
   scene.chosen = 0;
-  choose(ids[next]);
+  choosePlaced(ids[next]);
 }
 
-function underPointer(event) {
-  const box = $("highlight").getBoundingClientRect();
-  const id = scene.at((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
-  return instanceOf(id);
-}
+const underPointer = (event) => instanceOf(scene.at(...view.at(view.placeOf(event))));
 
 function hover(event) {
   if (!state.answer) return;
@@ -362,7 +400,7 @@ function wire() {
   });
   addEventListener("dragover", (event) => {
     event.preventDefault();
-    document.body.classList.add("dragging");
+    if (event.dataTransfer?.types.includes("Files")) document.body.classList.add("dragging");
   });
   addEventListener("dragleave", (event) => {
     if (!event.relatedTarget) document.body.classList.remove("dragging");
@@ -392,12 +430,12 @@ function wire() {
     const input = $("page");
     if (input.reportValidity()) choosePlane("page", input.valueAsNumber || undefined);
   };
-  $("highlight").onpointermove = hover;
-  $("highlight").onpointerleave = () => {
+  $("stage").onpointermove = hover;
+  $("stage").onpointerleave = () => {
     $("tip").hidden = true;
     if (state.answer) scene.outline(null);
   };
-  $("highlight").onclick = (event) => {
+  $("stage").onclick = (event) => {
     if (state.answer) choose(underPointer(event)?.id ?? scene.chosen);
   };
   $("dismiss").onclick = forget;
@@ -426,7 +464,14 @@ function wire() {
     $(`tab-${state.language}`).focus();
   };
   addEventListener("keydown", keys);
-  addEventListener("resize", () => state.answer && fitStage());
+  addEventListener("resize", () => {
+    if (!state.answer) return;
+    fitStage();
+    view.resize();
+  });
+  $("zoom-in").onclick = () => view.enlarge();
+  $("zoom-out").onclick = () => view.reduce();
+  $("zoom-fit").onclick = () => view.fit();
   $("film").replaceChildren(...VIEWS.map(({ name, label }) =>
     element("button", {
       id: `view-${name}`, type: "button", role: "radio", "aria-checked": "false",
@@ -442,10 +487,10 @@ function keys(event) {
     if (scene.chosen) choose(scene.chosen);
     return;
   }
-  if (inField) return;
+  if (inField || (state.answer && view.key(event))) return;
   if (event.key === "o") $("file").click();
-  const view = VIEWS[Number(event.key) - 1];
-  if (view && state.image) chooseView(view.name);
+  const shown = VIEWS[Number(event.key) - 1];
+  if (shown && state.image) chooseView(shown.name);
   const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
   if (!by || !state.answer) return;
   const films = event.target.closest("#film");

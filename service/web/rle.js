@@ -32,21 +32,22 @@ export function parseCounts(text) {
 }
 
 /**
- * Paint one mask into a label image, which may be smaller by a whole factor.
+ * Paint one mask into a label image, which may be smaller by a whole factor, or hold a cut alone.
  * @param {{size: number[], counts: string|number[]}} rle
- * @param {Int32Array} labels  Row-major, ceil(height / step) x ceil(width / step).
+ * @param {Int32Array} labels  Row-major, `cut.columns` x `cut.rows`.
  * @param {number} label       What the mask's pixels become.
  * @param {number} step        Every how many pixels are kept; 1 keeps all.
+ * @param {{left, top, columns, rows}} cut  Its corner in pixels of the mask, multiples of `step`.
  * @throws {RangeError}        If the runs do not add up to the size.
  */
-export function paint(rle, labels, label, step = 1) {
+export function paint(rle, labels, label, step = 1, cut = wholeOf(rle.size, step)) {
   const [height, width] = rle.size;
   const counts = typeof rle.counts === "string" ? parseCounts(rle.counts) : rle.counts;
   const total = counts.reduce((sum, run) => sum + run, 0);
   if (total !== height * width) {
     throw new RangeError(`counts: the runs add up to ${total}, the size to ${height * width}`);
   }
-  const columns = Math.ceil(width / step);
+  const bottom = cut.top + cut.rows * step;
   let at = 0;
   for (let r = 0; r < counts.length; r++) {
     const end = at + counts[r];
@@ -58,13 +59,18 @@ export function paint(rle, labels, label, step = 1) {
     while (from < to) {
       const x = Math.floor(from / height);
       const stop = Math.min(to, (x + 1) * height);
-      if (x % step === 0) {
-        const last = stop - x * height;
-        for (let y = Math.ceil((from - x * height) / step); y * step < last; y++) {
-          labels[y * columns + x / step] = label;
-        }
+      const column = (x - cut.left) / step;
+      if (x % step === 0 && column >= 0 && column < cut.columns) {
+        const last = Math.min(stop - x * height, bottom);
+        let y = Math.max(cut.top, Math.ceil((from - x * height) / step) * step);
+        for (; y < last; y += step) labels[((y - cut.top) / step) * cut.columns + column] = label;
       }
       from = stop;
     }
   }
 }
+
+/** All of a mask, at every `step`th pixel. */
+export const wholeOf = ([height, width], step) => ({
+  left: 0, top: 0, columns: Math.ceil(width / step), rows: Math.ceil(height / step),
+});

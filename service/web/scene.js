@@ -1,8 +1,9 @@
 // The picture: what lies at the bottom, the instances over it, the one under the pointer on top.
 
-import { paint } from "./rle.js";
+import { paint, wholeOf } from "./rle.js";
 
-const LONGEST_SIDE = 2048; // of the canvases; a larger image is shown at a whole fraction of itself
+const LONGEST_SIDE = 2048; // of a whole image; a larger one is shown at a whole fraction of itself
+const MOST_PIXELS = LONGEST_SIDE ** 2; // of a part of it in more detail
 const FILL = 96; // opacity of an instance, of 255
 const SHADE = 150; // opacity of the veil over what is not chosen
 
@@ -18,108 +19,178 @@ export function colourOf(id) {
   return [channel(5), channel(3), channel(1)];
 }
 
-/** Draw the masks of an answer into one label image, at a size that a canvas can hold. */
-export function labelsOf(answer) {
+/**
+ * Draw the masks of an answer into one label image.
+ * @param {{left, top, columns, rows}} cut  What of the image it holds, at every `step`th pixel.
+ */
+export function labelsOf(answer, step, cut) {
+  const labels = new Int32Array(cut.columns * cut.rows);
+  const [right, bottom] = [cut.left + cut.columns * step, cut.top + cut.rows * step];
+  for (const { id, bbox: [x, y, width, height], segmentation } of answer.instances) {
+    const outside = x >= right || y >= bottom || x + width <= cut.left || y + height <= cut.top;
+    if (!outside) paint(segmentation, labels, id, step, cut);
+  }
+  const { width, height } = answer.image;
+  return { labels, step, ...cut, toTheRight: right >= width, toTheBottom: bottom >= height };
+}
+
+/** All of an answer, at a size that a canvas can hold. */
+export function overviewOf(answer) {
   const { width, height } = answer.image;
   const step = Math.max(1, Math.ceil(Math.max(width, height) / LONGEST_SIDE));
-  const columns = Math.ceil(width / step);
-  const rows = Math.ceil(height / step);
-  const labels = new Int32Array(columns * rows);
-  for (const instance of answer.instances) {
-    paint(instance.segmentation, labels, instance.id, step);
-  }
-  return { labels, columns, rows, step };
+  return labelsOf(answer, step, wholeOf([height, width], step));
 }
+
+/** A part of an image, with what lies around it as far as a canvas holds that: it may be moved to next. */
+export function cutAround({ left, top, right, bottom }, step, { width, height }) {
+  const grow = Math.min(2, MOST_PIXELS ** 0.5 / sizeAt({ left, top, right, bottom }, step) ** 0.5);
+  const along = (from, to, end) => {
+    const margin = ((grow - 1) / 2) * (to - from);
+    const first = Math.floor(Math.max(0, from - margin) / step);
+    return [first * step, Math.ceil(Math.min(end, to + margin) / step) - first];
+  };
+  const [[x, columns], [y, rows]] = [along(left, right, width), along(top, bottom, height)];
+  return { left: x, top: y, columns, rows };
+}
+
+const sizeAt = ({ left, top, right, bottom }, step) => ((right - left) / step) * ((bottom - top) / step);
 
 export class Scene {
   /** @param {{base, overlay, highlight: HTMLCanvasElement}} layers */
   constructor(layers) {
     this.layers = layers;
-    this.map = null;
+    this.map = null; // labels of the whole image, coarser than it if it is large
+    this.cut = null; // labels of what the layers hold: the same, or a part of it in more detail
     this.chosen = 0;
+    this.outlined = null;
   }
 
   /** Take over a new answer. */
   take(answer) {
-    this.map = labelsOf(answer);
-    for (const canvas of Object.values(this.layers)) {
-      if (canvas.width !== this.map.columns || canvas.height !== this.map.rows) {
-        canvas.width = this.map.columns;
-        canvas.height = this.map.rows;
-      }
-    }
-    this.layers.highlight.getContext("2d").clearRect(0, 0, this.map.columns, this.map.rows);
+    this.answer = answer;
+    this.map = overviewOf(answer);
+    this.cut = this.outlined = null;
   }
 
-  /** Draw the bottom layer from anything a canvas can draw. */
+  /**
+   * Have the layers hold what is visible, as finely as the screen shows it.
+   * @param {{left, top, right, bottom}} visible  In pixels of the image.
+   * @param {number} dots  Pixels of the screen that one of the image has.
+   * @returns {boolean}    Whether they hold something else now, and must be drawn.
+   */
+  look(visible, dots) {
+    let step = Math.max(1, Math.floor(1 / dots));
+    while (sizeAt(visible, step) > MOST_PIXELS) step++;
+    if (this.cut && this.cut.step <= step && this.holds(visible)) return false;
+    const { answer, map } = this;
+    this.cut = step < map.step ? labelsOf(answer, step, cutAround(visible, step, answer.image)) : map;
+    for (const canvas of Object.values(this.layers)) {
+      canvas.width = this.cut.columns;
+      canvas.height = this.cut.rows;
+    }
+    return true;
+  }
+
+  /** Whether the layers hold a part of the image. */
+  holds({ left, top, right, bottom }) {
+    const { cut } = this;
+    return left >= cut.left && top >= cut.top &&
+      right <= cut.left + cut.columns * cut.step && bottom <= cut.top + cut.rows * cut.step;
+  }
+
+  /** Draw the bottom layer from a picture of the whole image, of any size; white shows through it. */
   ground(picture) {
-    const { base } = this.layers;
-    base.getContext("2d").drawImage(picture, 0, 0, base.width, base.height);
+    const { left, top, columns, rows, step } = this.cut;
+    const { width, height } = this.answer.image;
+    const [across, down] = [picture.width / width, picture.height / height];
+    const right = Math.min(width, left + columns * step);
+    const bottom = Math.min(height, top + rows * step);
+    const from = [left * across, top * down, (right - left) * across, (bottom - top) * down];
+    const to = [0, 0, (right - left) / step, (bottom - top) / step];
+    const context = this.layers.base.getContext("2d");
+    context.clearRect(0, 0, columns, rows);
+    context.fillStyle = "#fff";
+    context.fillRect(...to);
+    context.drawImage(picture, ...from, ...to);
   }
 
   /** Draw the instances: all of them, or the chosen one with a veil over the rest. */
   instances({ visible }) {
-    const { labels, columns, rows } = this.map;
-    const image = new ImageData(columns, rows);
-    const pixels = new Uint32Array(image.data.buffer);
-    const fills = new Map();
-    const inkOf = (id, alpha) => {
-      const key = id * 256 + alpha;
-      let ink = fills.get(key);
-      if (ink === undefined) {
-        const [r, g, b] = colourOf(id);
-        ink = ((alpha << 24) | (b << 16) | (g << 8) | r) >>> 0;
-        fills.set(key, ink);
-      }
-      return ink;
-    };
-    const veil = (SHADE << 24) >>> 0;
-    for (let p = 0; p < labels.length && (visible || this.chosen); p++) {
-      const id = labels[p];
-      if (this.chosen && id !== this.chosen) pixels[p] = veil;
-      else if (id && this.isEdge(p)) pixels[p] = inkOf(id, 255);
-      else if (id && visible && !this.chosen) pixels[p] = inkOf(id, FILL);
-    }
-    this.layers.overlay.getContext("2d").putImageData(image, 0, 0);
+    this.layers.overlay.getContext("2d").putImageData(inked(this.cut, visible, this.chosen), 0, 0);
   }
 
-  /** Outline one instance on the top layer; 0 clears it. */
+  /** All instances of the whole image, as something a canvas can draw. */
+  overview() {
+    const canvas = new OffscreenCanvas(this.map.columns, this.map.rows);
+    canvas.getContext("2d").putImageData(inked(this.map, true, 0), 0, 0);
+    return canvas;
+  }
+
+  /** Outline one instance on the top layer; null clears it. */
   outline(instance) {
-    const { labels, columns, rows, step } = this.map;
+    const { labels, left, top, columns, rows, step } = this.cut;
     const context = this.layers.highlight.getContext("2d");
     context.clearRect(0, 0, columns, rows);
+    this.outlined = instance;
     if (!instance) return;
-    const [left, top, width, height] = instance.bbox.map((value) => Math.floor(value / step));
+    const [x0, y0] = [(instance.bbox[0] - left) / step, (instance.bbox[1] - top) / step].map(Math.floor);
+    const [width, height] = instance.bbox.slice(2).map((value) => Math.ceil(value / step) + 1);
     context.fillStyle = "#fff";
-    const bottom = Math.min(rows, top + height + 2);
-    const right = Math.min(columns, left + width + 2);
-    for (let y = top; y < bottom; y++) {
-      for (let x = left; x < right; x++) {
+    for (let y = Math.max(0, y0); y < Math.min(rows, y0 + height); y++) {
+      for (let x = Math.max(0, x0); x < Math.min(columns, x0 + width); x++) {
         const p = y * columns + x;
-        if (labels[p] === instance.id && this.isEdge(p)) context.fillRect(x, y, 1, 1);
+        if (labels[p] === instance.id && isEdge(this.cut, p)) context.fillRect(x, y, 1, 1);
       }
     }
   }
 
-  /** Whether a pixel has a neighbour of another label, or lies on the border. */
-  isEdge(p) {
-    const { labels, columns } = this.map;
-    const id = labels[p];
-    const x = p % columns;
-    return (
-      x === 0 || x === columns - 1 || labels[p - 1] !== id || labels[p + 1] !== id ||
-      labels[p - columns] !== id || labels[p + columns] !== id
-    );
+  /** The label at a point of the image, in its pixels. */
+  at(x, y) {
+    if (!this.cut) return 0;
+    const { labels, left, top, columns, rows, step } = this.cut;
+    const column = Math.floor((x - left) / step);
+    const row = Math.floor((y - top) / step);
+    const inside = column >= 0 && row >= 0 && column < columns && row < rows;
+    return inside ? labels[row * columns + column] : 0;
   }
+}
 
-  /** The label under a point of the stage, given as shares of its width and height. */
-  at(across, down) {
-    if (!this.map) return 0;
-    const { labels, columns, rows } = this.map;
-    const x = Math.floor(across * columns);
-    const y = Math.floor(down * rows);
-    return x >= 0 && y >= 0 && x < columns && y < rows ? labels[y * columns + x] : 0;
+/** Whether a pixel has a neighbour of another label, or lies on the border of the image. */
+function isEdge({ labels, left, top, columns, toTheRight, toTheBottom }, p) {
+  const id = labels[p];
+  const x = p % columns;
+  return (
+    (x > 0 ? labels[p - 1] !== id : left === 0) ||
+    (x < columns - 1 ? labels[p + 1] !== id : toTheRight) ||
+    (p >= columns ? labels[p - columns] !== id : top === 0) ||
+    (p < labels.length - columns ? labels[p + columns] !== id : toTheBottom)
+  );
+}
+
+/** Instances in their colours: all of them if they are visible, or one with a veil over the rest. */
+function inked(map, visible, chosen) {
+  const { labels, columns, rows } = map;
+  const image = new ImageData(columns, rows);
+  const pixels = new Uint32Array(image.data.buffer);
+  const fills = new Map();
+  const inkOf = (id, alpha) => {
+    const key = id * 256 + alpha;
+    let ink = fills.get(key);
+    if (ink === undefined) {
+      const [r, g, b] = colourOf(id);
+      ink = ((alpha << 24) | (b << 16) | (g << 8) | r) >>> 0;
+      fills.set(key, ink);
+    }
+    return ink;
+  };
+  const veil = (SHADE << 24) >>> 0;
+  for (let p = 0; p < labels.length && (visible || chosen); p++) {
+    const id = labels[p];
+    if (chosen && id !== chosen) pixels[p] = veil;
+    else if (id && isEdge(map, p)) pixels[p] = inkOf(id, 255);
+    else if (id && visible && !chosen) pixels[p] = inkOf(id, FILL);
   }
+  return image;
 }
 
 /**

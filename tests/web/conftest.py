@@ -11,6 +11,7 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
 from tests.scenes import draw_scene, png_of, running_server, write_scenes_model
+from tests.web.page import Page
 
 CHROMIUM = shutil.which("chromium")
 CHROMEDRIVER = shutil.which("chromedriver")
@@ -99,3 +100,12 @@ def browser_of(
     browser = open_browser(downloads=downloads)
     browser.set_window_size(1280, 1000)
     return browser, downloads
+
+
+@pytest.fixture
+def page(browser_of: tuple[Chrome, Path], scene_server: str) -> Iterator[Page]:
+    """The page, which must leave nothing in the console."""
+    made = Page(browser_of[0], scene_server, browser_of[1]).load()
+    made.complaints()
+    yield made
+    assert made.complaints() == []

@@ -6,27 +6,18 @@ import base64
 import io
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from selenium.webdriver import ActionChains, Chrome, Keys
+from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
 from tests.scenes import draw_scene, png_of, stack_of
 from tests.web.page import DISCS, Page
-
-
-@pytest.fixture
-def page(browser_of: tuple[Chrome, Path], scene_server: str) -> Iterator[Page]:
-    made = Page(browser_of[0], scene_server, browser_of[1]).load()
-    made.complaints()
-    yield made
-    assert made.complaints() == []
 
 
 def test_a_chosen_file_shows_its_instances_within_a_second(page: Page, scene_file: Path) -> None:

@@ -38,6 +38,20 @@ for (const vector of vectors.valid) {
       .map((row) => [...row].filter((_, x) => x % 3 === 0).join(""));
     assert.deepEqual(rowsOf(labels, columns, rows), expected);
   });
+
+  test(`${vector.name}: a cut holds what the whole has there`, () => {
+    for (const step of [1, 2]) {
+      const whole = new Int32Array(Math.ceil(width / step) * Math.ceil(height / step));
+      paint(vector, whole, 1, step);
+      const columns = Math.ceil(width / step) - 1; // without the first column and row
+      const rows = Math.ceil(height / step) - 1;
+      if (columns < 1 || rows < 1) continue;
+      const cut = new Int32Array(columns * rows);
+      paint(vector, cut, 1, step, { left: step, top: step, columns, rows });
+      const expected = rowsOf(whole, columns + 1, rows + 1).slice(1).map((row) => row.slice(1));
+      assert.deepEqual(rowsOf(cut, columns, rows), expected);
+    }
+  });
 }
 
 for (const vector of vectors.invalid) {

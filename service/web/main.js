@@ -278,7 +278,7 @@ function choose(id) {
   draw();
   drawList();
   const item = $(`instance-${scene.chosen}`);
-  item?.scrollIntoView({ block: "nearest" });
+  if (item) panels.scrollTo($("instances"), item);
   $("instances").setAttribute("aria-activedescendant", item?.id ?? "");
   const chosen = instanceOf(scene.chosen);
   if (chosen) $("summary").textContent = `Instance ${describe(chosen)}`;

@@ -124,6 +124,12 @@ export function drawInstances(into, more, answer, { chosen, colourOf, choose, po
   more.textContent = `The first ${most} of ${answer.instances.length}; all are in the picture and the downloads.`;
 }
 
+/** Bring an item of a list into sight within it; the page stays where it is. */
+export function scrollTo(list, item) {
+  const least = item.offsetTop + item.offsetHeight - list.clientHeight;
+  list.scrollTop = Math.max(least, Math.min(list.scrollTop, item.offsetTop));
+}
+
 /** Show where the time went, as bars on one scale. */
 export function drawTimings(into, timings, roundTripMs) {
   const whole = Math.max(roundTripMs, timings.total);

@@ -176,6 +176,23 @@ def test_hovering_tells_score_area_and_id_and_clicking_isolates(
     assert page.pixel("overlay", int(corner[1]), int(corner[0]))[3] == 0
 
 
+def test_choosing_an_instance_scrolls_its_list_and_not_the_page(
+    page: Page, scene_file: Path
+) -> None:
+    page.choose_file(scene_file).shows(DISCS)
+    size = page.browser.get_window_size()
+    page.browser.set_window_size(size["width"], 700)  # the list lies below
+    page.script("scrollTo(0, 0)")
+    stage = page.find("stage")
+    stage.send_keys(Keys.ARROW_LEFT)
+    assert page.text("summary").startswith(f"Instance {DISCS},")
+    code = "const list = document.getElementById('instances'); return [scrollY, list.scrollTop]"
+    page_y, list_y = page.script(code)
+    page.browser.set_window_size(size["width"], size["height"])
+    assert page_y == 0
+    assert list_y > 0
+
+
 def test_the_keyboard_steps_through_instances_and_views(page: Page, scene_file: Path) -> None:
     page.choose_file(scene_file).shows(DISCS)
     stage = page.find("stage")

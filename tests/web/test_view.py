@@ -35,11 +35,9 @@ def _point(page: Page, at: tuple[int, int]) -> None:
     ActionChains(page.browser).move_to_element_with_offset(page.find("stage"), *at).perform()
 
 
-def _drag(page: Page, dx: int, dy: int) -> None:
-    stage = page.find("stage")
-    ActionChains(page.browser).move_to_element(stage).click_and_hold().move_by_offset(
-        dx, dy
-    ).release().perform()
+def _drag(page: Page, dx: int, dy: int, start: tuple[int, int] = (0, 0)) -> None:
+    _point(page, start)
+    ActionChains(page.browser).click_and_hold().move_by_offset(dx, dy).release().perform()
 
 
 def _place(page: Page) -> list[float]:
@@ -60,6 +58,7 @@ def test_the_wheel_zooms_at_the_pointer(page: Page, scene_file: Path) -> None:
     before, place = _zoom(page), _place(page)
     _point(page, (100, 60))
     pointed = page.text("tip")
+    assert pointed
     _turn(page, -200, (100, 60))
     page.until(lambda: _zoom(page) > 1.3 * before)
     _point(page, (101, 60))
@@ -84,11 +83,13 @@ def test_dragging_moves_and_chooses_nothing_and_a_double_click_fits(
     place, summary = _place(page), page.text("summary")
     page.find("stage").send_keys("+++")
     left, top, _ = _place(page)
-    _drag(page, 30, 20)
-    assert _place(page)[:2] == pytest.approx([left + 30, top + 20], abs=0.1)
+    _drag(page, -30, -20, (320, 190))
+    assert page.text("tip")  # it was an instance that was dragged
+    assert _place(page)[:2] == pytest.approx([left - 30, top - 20], abs=0.1)
     assert page.text("summary") == summary
-    ActionChains(page.browser).double_click(page.find("stage")).perform()
+    ActionChains(page.browser).double_click().perform()
     assert _place(page) == place
+    assert page.text("summary").startswith("Instance ")  # the first click chose it
 
 
 def test_two_fingers_zoom_between_them(page: Page, scene_file: Path) -> None:

@@ -78,6 +78,23 @@ def test_a_dropped_or_pasted_image_is_segmented(page: Page, scene_file: Path, ki
     assert "image=@handed.png" in page.text("lines")
 
 
+def test_what_is_dragged_over_a_picture_is_told_where_to_go(page: Page, scene_file: Path) -> None:
+    page.choose_file(scene_file).shows(DISCS)
+    shown = "return getComputedStyle(document.getElementById('stage'), '::after').content"
+    drag = (
+        "const data = new DataTransfer(), file = new File(['x'], 'x.png');"
+        "data.items.add(...(arguments[0] === 'file' ? [file] : ['x', 'text/plain']));"
+        "document.body.dispatchEvent("
+        "new DragEvent('dragover', {bubbles: true, cancelable: true, dataTransfer: data}))"
+    )
+    page.script(drag, "text")
+    assert page.script(shown) == "none"
+    page.script(drag, "file")
+    assert "Drop the image here" in page.script(shown)
+    page.script("document.body.dispatchEvent(new DragEvent('dragleave', {bubbles: true}))")
+    assert page.script(shown) == "none"
+
+
 def test_sliders_cluster_again_without_the_network(page: Page, scene_file: Path) -> None:
     page.choose_file(scene_file).shows(DISCS)
     page.slide("min_area", 1000)
@@ -481,6 +498,22 @@ def test_every_text_has_the_contrast_that_wcag_asks_for(
     low = page.script(_CONTRAST)
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     assert low == []
+
+
+def test_what_is_chosen_can_be_told_in_forced_colours(page: Page, scene_file: Path) -> None:
+    page.choose_file(scene_file).shows(DISCS)
+    page.find("instances").find_elements(By.TAG_NAME, "li")[1].click()
+    page.browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "forced-colors", "value": "active"}]}
+    )
+    look = (
+        "const s = getComputedStyle(document.getElementById(arguments[0]));"
+        "return [s.outlineStyle, s.outlineColor, s.borderColor]"
+    )
+    pairs = ("view-instances view-input", "tab-curl tab-python", "instance-2 instance-3")
+    looks = [[page.script(look, name) for name in pair.split()] for pair in pairs]
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert all(chosen != other for chosen, other in looks)
 
 
 def test_the_reference_lists_every_operation(page: Page) -> None:

@@ -75,12 +75,13 @@ class AsyncClient:
         at_once: int = 4,
         progress: Callable[[int], object] | None = None,
         **settings: Unpack[Settings],
-    ) -> AsyncIterator[tuple[S, Found | DiscernClientError | OSError]]:
+    ) -> AsyncIterator[tuple[S, Found | DiscernClientError | OSError | ValueError]]:
         """Segment images side by side and yield each as it finishes, as `Client` does."""
         if at_once < 1:
             raise ValueError(f"at_once must be 1 or more, not {at_once}")
         todo = iter(images)
-        running: set[asyncio.Task[tuple[S, Found | DiscernClientError | OSError]]] = set()
+        running: set[asyncio.Task[tuple[S, Found | DiscernClientError | OSError | ValueError]]]
+        running = set()
         done_count = 0
         try:
             while True:
@@ -100,10 +101,10 @@ class AsyncClient:
 
     async def _one(
         self, image: S, settings: Settings
-    ) -> tuple[S, Found | DiscernClientError | OSError]:
+    ) -> tuple[S, Found | DiscernClientError | OSError | ValueError]:
         try:
             return image, await self.segment(image, **settings)
-        except (DiscernClientError, OSError) as error:
+        except (DiscernClientError, OSError, ValueError) as error:
             return image, error
 
     async def models(self) -> list[dict[str, Any]]:

@@ -133,7 +133,7 @@ class Client:
         at_once: int = 4,
         progress: Callable[[int], object] | None = None,
         **settings: Unpack[Settings],
-    ) -> Iterator[tuple[S, Found | DiscernClientError | OSError]]:
+    ) -> Iterator[tuple[S, Found | DiscernClientError | OSError | ValueError]]:
         """Segment images side by side and yield each with its answer, as they finish.
 
         Parameters
@@ -153,14 +153,14 @@ class Client:
             What was handed in, and its answer or why there is none.
         """
 
-        def one(image: S) -> Found | DiscernClientError | OSError:
+        def one(image: S) -> Found | DiscernClientError | OSError | ValueError:
             try:
                 return self.segment(image, **settings)
-            except (DiscernClientError, OSError) as error:
+            except (DiscernClientError, OSError, ValueError) as error:
                 return error
 
         done_count = 0
-        running: dict[Future[Found | DiscernClientError | OSError], S] = {}
+        running: dict[Future[Found | DiscernClientError | OSError | ValueError], S] = {}
         todo = iter(images)
         with ThreadPoolExecutor(at_once, thread_name_prefix="segment") as pool:
             while True:

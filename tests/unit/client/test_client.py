@@ -153,6 +153,17 @@ def test_a_file_that_is_not_there_does_not_stop_the_others(client: Client, tmp_p
     assert isinstance(answers[file], Found)
 
 
+def test_an_array_that_is_no_image_does_not_stop_the_others(client: Client) -> None:
+    answers = [answer for _, answer in client.segment_many([np.zeros(3, np.uint8), IMAGE], at_once=1)]
+    assert [type(answer) for answer in answers] == [ValueError, Found]
+
+
+async def test_nor_does_it_stop_those_who_await(server: str) -> None:
+    async with AsyncClient(server) as client:
+        many = client.segment_many([np.zeros(3, np.uint8), IMAGE], at_once=1)
+        assert [type(answer) async for _, answer in many] == [ValueError, Found]
+
+
 def test_the_server_tells_of_itself(client: Client) -> None:
     assert client.ready()
     assert [model["name"] for model in client.models()] == ["scenes"]

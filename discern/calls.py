@@ -107,7 +107,10 @@ def checked(outcome: Outcome) -> httpx2.Response:
         details = outcome.json()
     except ValueError:
         details = {"detail": outcome.text or outcome.reason_phrase}
-    raise ServerProblem(outcome.status_code, details if isinstance(details, dict) else {})
+    details = details if isinstance(details, dict) else {}
+    if details.get("parameter") == "timeout_ms":  # which the client wrote
+        details["detail"] = f"{details.get('detail')}; the client was made with a longer timeout_s"
+    raise ServerProblem(outcome.status_code, details)
 
 
 def _foreign(response: httpx2.Response) -> NoAnswer:

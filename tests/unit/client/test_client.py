@@ -164,6 +164,13 @@ async def test_nor_does_it_stop_those_who_await(server: str) -> None:
         assert [type(answer) async for _, answer in many] == [ValueError, Found]
 
 
+def test_more_time_than_the_server_gives_is_named_as_the_client_takes_it(server: str) -> None:
+    with Client(server, timeout_s=600) as client, pytest.raises(ServerProblem) as caught:
+        client.segment(IMAGE)
+    assert "more than 300000 ms" in str(caught.value)
+    assert str(caught.value).endswith("the client was made with a longer timeout_s")
+
+
 def test_the_server_tells_of_itself(client: Client) -> None:
     assert client.ready()
     assert [model["name"] for model in client.models()] == ["scenes"]

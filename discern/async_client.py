@@ -12,6 +12,7 @@ import httpx2
 from discern.calls import (
     LATE,
     LOCAL,
+    READY,
     Call,
     base_of,
     checked,
@@ -118,7 +119,7 @@ class AsyncClient:
     async def ready(self) -> bool:
         """Return whether the server says that it is ready; False when it does not answer."""
         try:
-            return (await self._http.get("readyz", timeout=self.timeout_s)).is_success
+            return (await self._attempt(READY.arguments(self.timeout_s))).is_success
         except httpx2.RequestError:
             return False
 

@@ -45,6 +45,9 @@ class Call:
         }
 
 
+READY = Call("GET", "readyz", {})
+
+
 def segment_call(image: Source | Found, settings: Settings, **more: str) -> Call:
     """Return the request for an image, or for what the server kept of one.
 

@@ -21,6 +21,7 @@ from discern.async_client import AsyncClient
 from discern.calls import (
     LATE,
     LOCAL,
+    READY,
     Call,
     base_of,
     checked,
@@ -185,7 +186,7 @@ class Client:
     def ready(self) -> bool:
         """Return whether the server says that it is ready; False when it does not answer."""
         try:
-            return self._http.get("readyz", timeout=self.timeout_s).is_success
+            return self._attempt(READY.arguments(self.timeout_s)).is_success
         except httpx2.RequestError:
             return False
 

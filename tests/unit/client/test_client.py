@@ -154,8 +154,8 @@ def test_a_file_that_is_not_there_does_not_stop_the_others(client: Client, tmp_p
 
 
 def test_an_array_that_is_no_image_does_not_stop_the_others(client: Client) -> None:
-    answers = [answer for _, answer in client.segment_many([np.zeros(3, np.uint8), IMAGE], at_once=1)]
-    assert [type(answer) for answer in answers] == [ValueError, Found]
+    many = client.segment_many([np.zeros(3, np.uint8), IMAGE], at_once=1)
+    assert [type(answer) for _, answer in many] == [ValueError, Found]
 
 
 async def test_nor_does_it_stop_those_who_await(server: str) -> None:
@@ -282,6 +282,16 @@ async def test_nor_is_it_by_those_who_await(dropping: str) -> None:
     async with AsyncClient(dropping, timeout_s=0.1) as client:
         with pytest.raises(NoAnswer, match="in time"):
             await client.models()
+
+
+def test_readiness_is_not_waited_for_beyond_the_time_either(dropping: str) -> None:
+    with Client(dropping, timeout_s=0.1) as client:
+        assert not client.ready()
+
+
+async def test_nor_is_readiness_by_those_who_await(dropping: str) -> None:
+    async with AsyncClient(dropping, timeout_s=0.1) as client:
+        assert not await client.ready()
 
 
 def test_an_answer_that_cannot_be_decompressed_is_none(garbling: str) -> None:

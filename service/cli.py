@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -37,16 +38,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             name = "DISCERN_" + "_".join(str(part) for part in item["loc"]).upper()
             print(f"discern: {name}: {item['msg']}", file=sys.stderr)
         return 2
-    if arguments.command == "key":
-        return _key(arguments.name)
     keep_freed_memory()
     if arguments.command in (None, "serve"):
         return _serve(settings)
     run: Callable[[argparse.Namespace, Settings], int] = arguments.run
     try:
-        return run(arguments, settings)
+        status = run(arguments, settings)
+        sys.stdout.flush()
     except KeyboardInterrupt:  # whoever gave the command knows why it ends
         return 130
+    except OSError as error:  # what it prints finds no room, or nobody who reads on
+        print(f"discern: {error}", file=sys.stderr)
+        # What is left of it would be tried again, and complained of, at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,12 +66,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_parser(commands)
     key = commands.add_parser("key", help="make an API key, and its line for the file of keys")
     key.add_argument("name", metavar="NAME", help="whose key it is; appears in logs and metrics")
+    key.set_defaults(run=_key)
     return parser
 
 
-def _key(name: str) -> int:
+def _key(arguments: argparse.Namespace, _: Settings) -> int:
     try:
-        key, line = make_key(name)
+        key, line = make_key(arguments.name)
     except DiscernError as error:
         print(f"discern: {error}", file=sys.stderr)
         return 2

@@ -265,6 +265,21 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", [["models"], ["key", "cell-counter"], ["doctor"]])
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_what_finds_no_room_to_be_printed_is_said_in_one_line(
+    command: list[str], buffered: str
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "service", *command],
+            env={**os.environ, "PYTHONUNBUFFERED": buffered},
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "discern: [Errno 28] No space left on device\n"
+
+
 @pytest.mark.parametrize("where", ["here", "there"])
 def test_models_lists_what_there_is(
     where: str, server: str, capsys: pytest.CaptureFixture[str]

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from discern.client import AsyncClient, DiscernClientError, NoAnswer, Retries, ServerProblem
-from service.commands.options import calling
+from service.commands.options import calling, print_table
 from service.settings import Settings
 
 
@@ -69,7 +68,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         str(len(load.latencies_s)), f"{len(load.latencies_s) / load.spent_s:.1f}",
         f"{p50:.1f}", f"{p95:.1f}", f"{p99:.1f}", failures,
     )  # fmt: skip
-    Console().print(table)
+    print_table(table)
     try:
         if arguments.plot:
             arguments.plot.write_text(histogram_svg(load), encoding="utf-8")

@@ -7,12 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from discern.client import Client, DiscernClientError
 from service.backends.model_config import model_from_config, parse_config
-from service.commands.options import add_server, calling
+from service.commands.options import add_server, calling, print_table
 from service.errors import DiscernError
 from service.settings import Settings
 
@@ -31,7 +30,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     except (DiscernError, DiscernClientError, OSError) as error:
         print(f"discern: {error}", file=sys.stderr)
         return 1
-    table = Table("model", "version", "method", "finds", "vectors", "network")
+    heads = ("model", "version", "method", "finds", "vectors", "network")
+    table = Table(*(Column(head, overflow="fold") for head in heads))  # nothing is left out
     for model in found:
         mark = " (default)" if model["default"] else ""
         names = ", ".join(entry["name"] for entry in model["classes"])
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             f"{model['embedding_size']} numbers, every {model['stride']} px",
             model["network_sha256"][:12],
         )  # fmt: skip
-    Console().print(table)
+    print_table(table)
     return 0
 
 

@@ -11,6 +11,8 @@ from functools import partial
 from typing import Final, ParamSpec, TypedDict, TypeVar
 
 from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
 
 from discern.client import Client, DiscernClientError
 from discern.results import Settings as Asked
@@ -29,6 +31,10 @@ T = TypeVar("T")
 
 AUTO: Final = "auto"
 """The scale that suits an image."""
+
+
+UNBOUNDED: Final = 10_000
+"""Columns that no table needs."""
 
 
 class Calling(TypedDict):
@@ -80,6 +86,14 @@ def _scale(text: str) -> float | str:
 def calling(settings: Settings) -> Calling:
     """Return how a client calls a server; the key comes from ``DISCERN_API_KEY``."""
     return {"api_key": os.environ.get("DISCERN_API_KEY"), "timeout_s": settings.timeout_ms / 1e3}
+
+
+def print_table(table: Table) -> None:
+    """Print a table no wider than the terminal; whole where there is none: programs read it."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = UNBOUNDED
+    console.print(table)
 
 
 @contextmanager

@@ -288,6 +288,14 @@ def test_models_lists_what_there_is(
     assert "scenes" in capsys.readouterr().out
 
 
+def test_a_table_that_programs_read_is_as_wide_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "scenes" in line)
+    assert "scenes (default)" in line
+    assert "discriminative" in line
+    assert "3 numbers, every 1 px" in line
+
+
 def test_view_draws_four_panels(picture: Path, server: str) -> None:
     assert main(["view", "discs.png", "--url", server]) == 0
     with Image.open("discs.view.png") as panels, Image.open(picture) as image:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 import orjson
 
@@ -133,10 +133,9 @@ class Lines:
 
     def put(self, task: Task, data: bytes, answer: bytes) -> None:  # noqa: ARG002 - no picture here
         """Append one line, in one piece."""
-        name = _text_of(task.path)
-        self._file.write(orjson.dumps({"file": name})[:-1] + b"," + answer[1:] + b"\n")
+        self._file.write(_line(task, answer))
         self._file.flush()
-        self._note(name)
+        self._note(_text_of(task.path))
 
     def close(self) -> None:
         """Leave out what a later line of the same image replaces, and close the file."""
@@ -154,6 +153,32 @@ class Lines:
         latest = set(last.values())
         self._file.seek(0)
         yield from (line for number, line in enumerate(self._file) if number in latest)
+
+
+class Stream:
+    """The same lines, to whoever reads on: nothing is there already, and nothing is replaced.
+
+    Parameters
+    ----------
+    out : binary stream
+        Such as standard output.
+    """
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+
+    def has(self, task: Task) -> bool:  # noqa: ARG002 - nothing is kept
+        """Return False."""
+        return False
+
+    def put(self, task: Task, data: bytes, answer: bytes) -> None:  # noqa: ARG002 - no picture here
+        """Write one line, in one piece."""
+        self._out.write(_line(task, answer))
+        self._out.flush()
+
+
+def _line(task: Task, answer: bytes) -> bytes:
+    return orjson.dumps({"file": _text_of(task.path)})[:-1] + b"," + answer[1:] + b"\n"
 
 
 def _text_of(path: Path) -> str:
@@ -260,6 +285,8 @@ def _segment_file(task: Task, answer: Answer, sink: Sink) -> Outcome:
         sink.put(task, data, found)
     except DiscernError as error:
         return Outcome(task.path, problem=error.detail)
+    except BrokenPipeError:  # nobody reads on: no other answer would arrive either
+        raise
     except OSError as error:
         return Outcome(task.path, problem=error.strerror or "the file cannot be read or written")
     return Outcome(task.path, instances=len(orjson.loads(found)["instances"]))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,9 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from service.api.schemas import Format
 from service.commands.options import add_server, add_settings, answering
 from service.errors import DiscernError
-from service.files import Folder, Lines, Outcome, Sink, Task, find_images, segment_files
+from service.files import Folder, Lines, Outcome, Sink, Stream, Task, find_images, segment_files
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
+
+STANDARD_OUTPUT: Final = Path("-")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,7 +37,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     where.add_argument(
         "--out", type=Path, metavar="DIR", help="a JSON file and a picture per image"
     )
-    where.add_argument("--jsonl", type=Path, metavar="FILE", help="one line of JSON per image")
+    where.add_argument(
+        "--jsonl",
+        type=Path,
+        metavar="FILE",
+        help="one line of JSON per image; - writes to standard output",
+    )
     parser.add_argument("--no-pictures", action="store_true", help="with --out: only the JSON")
     parser.add_argument("--again", action="store_true", help="also what is answered already")
     add_server(parser)
@@ -52,6 +60,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         with ExitStack() as stack:
             sink = _sink(arguments, stack)
             return _segment(arguments, settings, tasks, sink)
+    except BrokenPipeError:
+        raise  # whatever nobody reads on ends as every command does
     except (DiscernError, OSError) as error:
         print(f"discern: {error}", file=sys.stderr)
         return 1
@@ -62,6 +72,8 @@ def _sink(arguments: argparse.Namespace, stack: ExitStack) -> Sink:
         return Folder(arguments.out, pictures=not arguments.no_pictures)
     if arguments.jsonl is None:
         raise DiscernError("say where the answers go: --out DIR or --jsonl FILE")
+    if arguments.jsonl == STANDARD_OUTPUT:
+        return Stream(sys.stdout.buffer)
     lines = Lines(arguments.jsonl)
     stack.callback(lines.close)
     return lines
@@ -71,7 +83,6 @@ def _segment(
     arguments: argparse.Namespace, settings: Settings, tasks: Sequence[Task], sink: Sink
 ) -> int:
     todo = [task for task in tasks if arguments.again or not sink.has(task)]
-    where = arguments.out or arguments.jsonl
     if len(todo) < len(tasks):
         print(f"{len(tasks) - len(todo)} of {len(tasks)} are answered already", file=sys.stderr)
     outcomes: list[Outcome] = []
@@ -86,7 +97,11 @@ def _segment(
     for outcome in failed:
         print(f"discern: {outcome.path}: {outcome.problem}", file=sys.stderr)
     found = sum(outcome.instances for outcome in outcomes)
-    print(f"{len(outcomes) - len(failed)} images, {found} instances, in {where}")
+    said = f"{len(outcomes) - len(failed)} images, {found} instances"
+    if arguments.jsonl == STANDARD_OUTPUT:
+        print(said, file=sys.stderr)
+    else:
+        print(f"{said}, in {arguments.out or arguments.jsonl}")
     return 1 if failed else 0
 
 

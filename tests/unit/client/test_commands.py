@@ -233,6 +233,32 @@ def test_segment_reads_one_image_from_standard_input(
     assert len(json.loads(capfdbinary.readouterr().out)["instances"]) == COUNT
 
 
+def test_segment_writes_lines_to_standard_output(picture: Path) -> None:
+    shutil.copy(picture, "again.png")
+    command = [sys.executable, "-m", "service", "segment", "discs.png", "again.png"]
+    done = subprocess.run([*command, "--jsonl", "-"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {line["file"]: len(line["instances"]) for line in found} == {
+        "discs.png": COUNT, "again.png": COUNT,
+    }  # fmt: skip
+    assert f"2 images, {2 * COUNT} instances" in done.stderr
+    assert not Path("-").exists()
+
+
+def test_segment_ends_when_nobody_reads_on(picture: Path) -> None:
+    for number in range(4):
+        shutil.copy(picture, f"{number}.png")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "service", "segment", "*.png", "--jsonl", "-"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.returncode == 1
+    assert done.stderr.endswith("discern: [Errno 32] Broken pipe\n")
+    assert "images" not in done.stderr
+
+
 def test_segment_reports_what_failed_and_goes_on(
     picture: Path, server: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,7 +90,12 @@ def _serve(settings: Settings) -> int:
         print(f"discern: {error}", file=sys.stderr)
         return 2
     server = create_server(app, settings, on_ready=_announce)
-    server.run()
+    try:
+        server.run()
+    except SystemExit as end:  # so uvicorn ends when it cannot listen; only the log says why
+        if isinstance(end.__context__, OSError):
+            print(f"discern: it cannot listen: {end.__context__}", file=sys.stderr)
+        raise
     return 0 if server.started and not app.state.gateway.lifecycle.failed else 1
 
 

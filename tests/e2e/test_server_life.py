@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -56,6 +57,15 @@ def test_a_wrong_setting_is_named_and_ends_the_command_with_status_2() -> None:
     assert ended.returncode == 2
     assert "DISCERN_PORT" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_an_address_that_cannot_be_listened_on_is_said_in_a_line_of_its_own() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = serve({"DISCERN_PORT": str(taken.getsockname()[1])})
+    assert ended.returncode != 0
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("discern: it cannot listen: ")
+    assert "address already in use" in last
 
 
 def test_a_variable_that_is_no_setting_is_named(tmp_path: Path) -> None:

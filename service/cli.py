@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -101,8 +102,9 @@ def _serve(settings: Settings) -> int:
 
 def _announce(address: str) -> None:
     leave_out_of_collections()
+    example = "examples/nuclei.png" if Path("examples/nuclei.png").exists() else "IMAGE"
     print(
         f"Discern is ready at {address}  (API: {address}/docs)\n"
-        f"Try it: curl -F image=@examples/nuclei.png '{address}/segment'",
+        f"Try it: curl -F image=@{example} '{address}/segment'",
         flush=True,
     )

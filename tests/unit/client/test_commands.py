@@ -314,6 +314,19 @@ def test_models_lists_what_there_is(
     assert "scenes" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_serve_suggests_an_image_only_if_it_is_there(picture: Path, *, there: bool) -> None:
+    if there:
+        Path("examples").mkdir()
+        picture.rename("examples/nuclei.png")
+    command = [sys.executable, "-m", "service", "serve"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as serving:
+        assert serving.stdout
+        _, line = serving.stdout.readline(), serving.stdout.readline().decode()
+        serving.terminate()
+    assert f"image=@{'examples/nuclei.png' if there else 'IMAGE'} " in line
+
+
 def test_a_table_that_programs_read_is_as_wide_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "scenes" in line)

@@ -69,7 +69,7 @@ export class Scene {
   take(answer) {
     this.answer = answer;
     this.map = overviewOf(answer);
-    this.cut = this.outlined = null;
+    this.cut = this.outlined = this.whole = null;
   }
 
   /**
@@ -121,9 +121,11 @@ export class Scene {
 
   /** All instances of the whole image, as something a canvas can draw. */
   overview() {
-    const canvas = new OffscreenCanvas(this.map.columns, this.map.rows);
-    canvas.getContext("2d").putImageData(inked(this.map, true, 0), 0, 0);
-    return canvas;
+    if (!this.whole) {
+      this.whole = new OffscreenCanvas(this.map.columns, this.map.rows);
+      this.whole.getContext("2d").putImageData(inked(this.map, true, 0), 0, 0);
+    }
+    return this.whole;
   }
 
   /** Outline one instance on the top layer; null clears it. */

@@ -165,7 +165,8 @@ class Segmenter:
         else:  # there and back would take longer than the copy, if there is one at all
             job.clock.enter("inference")
             fitted = fit()
-        context = CallContext(job.request_id, job.deadline, job.headers, job.priority)
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        context = CallContext(job.request_id, job.deadline, job.headers, job.priority, sizes)
         outputs = await self._infer(fitted, model, context)
         return [to_prediction(outputs.tensors, index=i) for i in range(len(images))]
 

@@ -34,6 +34,10 @@ SCORES: Final = "scores"
 CLASSES: Final = "classes"
 """(N, K) uint8: index of each instance's class in the recipe."""
 
+SIZES: Final = "sizes"
+"""A parameter of a request to a server that clusters, as JSON: N times ``[H, W]`` without padding;
+where it is missing, nothing was padded."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:

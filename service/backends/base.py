@@ -57,12 +57,15 @@ class CallContext:
         Trace context (``traceparent``, ``tracestate``) to pass on.
     priority : Priority
         Whether somebody waits for the answer.
+    sizes : sequence of (int, int)
+        Height and width of each image without its padding; empty: none is padded.
     """
 
     request_id: str
     deadline: Deadline
     headers: Mapping[str, str] = field(default_factory=dict)
     priority: Priority = Priority.INTERACTIVE
+    sizes: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ https://protobuf.dev/programming-guides/encoding/ (records, varints);
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -57,7 +58,8 @@ def encode_request(
         Whose outputs are asked for.
     context : CallContext
         Request id, deadline and priority; the server drops the request from its queue after the
-        deadline, and has what is more urgent overtake it there.
+        deadline, and has what is more urgent overtake it there. The sizes go to a server that
+        clusters.
     slots : mapping of str to Slot, optional
         Where each tensor, input and outputs, lies in shared memory; when given, the message
         carries no tensor.
@@ -67,6 +69,8 @@ def encode_request(
     )
     request.parameters["timeout"].int64_param = max(1, int(context.deadline.left_s() * 1e6))
     request.parameters["priority"].uint64_param = context.priority
+    if model.recipe.clustered and context.sizes:
+        request.parameters[signature.SIZES].string_param = json.dumps(context.sizes)
     tensor = request.inputs.add(
         name=signature.IMAGE, datatype=signature.INPUT.dtype, shape=images.shape
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from service.api.formats import WRITERS
@@ -13,12 +16,14 @@ from service.backends.base import CallContext
 from service.backends.embedded import EmbeddedBackend
 from service.backends.triton import TritonBackend
 from service.domain import Deadline, ImageLimits
-from service.errors import BadParameter
+from service.errors import BackendFailed, BadParameter
+from service.imaging.geometry import fit_batch
 from service.pipeline import Segmenter
 from service.postprocess.labelled import ExtractOptions
 from service.postprocess.segmentation import Segmentation
-from service.request import Job, Reply
+from service.request import Job, Reply, Seen
 from service.telemetry.metrics import Metrics
+from service.together import look_together
 from service.workers import Gate, Workers
 from tests.scenes import MODEL, draw_scene, png_of, write_scenes_model
 from tests.triton_server.server import TritonServer
@@ -27,6 +32,8 @@ from training.deployment.server_clustering import write_clustering
 pytestmark = pytest.mark.triton
 
 WHOLE = f"{MODEL}-labels"
+SIZES = [(93, 117), (90, 113), (89, 118), (96, 120)]
+"""All padded to the last."""
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +56,24 @@ async def segmenter(
     workers.close()
 
 
+def job_for(model: str, **wanted: object) -> Job:
+    return Job(request_id="labels", deadline=Deadline.after(60), model=model, **wanted)  # type: ignore[arg-type]
+
+
 async def ask(segmenter: Segmenter, model: str, seed: int, **wanted: object) -> Reply:
-    job = Job(request_id="labels", deadline=Deadline.after(60), model=model, **wanted)  # type: ignore[arg-type]
-    image = draw_scene(seed)[0]
-    return await segmenter.segment(png_of(image), job, WRITERS[Format.RLE].render)
+    source = png_of(draw_scene(seed)[0])
+    return await segmenter.segment(source, job_for(model, **wanted), WRITERS[Format.RLE].render)
+
+
+def draw_fading(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Draw bars across the image that grow brighter to the right.
+
+    They are parted where their vectors lie dense, which their mirrored ends would move.
+    """
+    image = np.zeros((*size, 3), np.uint8)
+    for top, colour in ((5, (240, 240, 140)), (35, (140, 240, 240)), (65, (240, 140, 240))):
+        image[top : top + 20] = np.linspace(0.6, 1.0, size[1])[:, None] * colour
+    return image
 
 
 def masks(found: Segmentation) -> list[str]:
@@ -69,6 +90,71 @@ async def test_masks_are_those_of_the_gateway(segmenter: Segmenter, seed: int) -
     assert [i.score for i in theirs.instances] == pytest.approx(
         [i.score for i in ours.instances], abs=1e-3
     )
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("upright", [False, True], ids=["right", "bottom"])
+async def test_padding_does_not_count(
+    segmenter: Segmenter, size: tuple[int, int], *, upright: bool
+) -> None:
+    image = draw_fading(size)
+    source = png_of(image.transpose(1, 0, 2).copy() if upright else image)
+    ours, theirs = [
+        (await segmenter.segment(source, job_for(model), WRITERS[Format.RLE].render)).result
+        for model in (MODEL, WHOLE)
+    ]
+    assert ours.segmentation.count > 3
+    assert masks(theirs.segmentation) == masks(ours.segmentation)
+    assert [i.score for i in theirs.segmentation.instances] == pytest.approx(
+        [i.score for i in ours.segmentation.instances], abs=1e-5
+    )
+
+
+async def test_each_image_of_a_batch_has_its_own_padding(segmenter: Segmenter) -> None:
+    files = [png_of(draw_fading(size)) for size in SIZES]
+    found = []
+    for model in (MODEL, WHOLE):
+        jobs = [job_for(model) for _ in files]
+        looked = await look_together(segmenter, files, jobs)
+        seen = [entry for entry in looked if isinstance(entry, Seen)]
+        replies = [
+            await segmenter.segment(entry, job, WRITERS[Format.RLE].render)
+            for entry, job in zip(seen, jobs, strict=True)
+        ]
+        found.append([masks(reply.result.segmentation) for reply in replies])
+    assert len(found[0]) == len(SIZES)
+    assert found[1] == found[0]
+
+
+async def test_requests_that_the_server_joins_keep_their_sizes(segmenter: Segmenter) -> None:
+    model = await segmenter.backend.model(WHOLE)
+
+    async def labels(size: tuple[int, int]) -> npt.NDArray[np.uint16]:
+        context = CallContext("joined", Deadline.after(30.0), sizes=[size])
+        fitted = fit_batch([draw_fading(size)], multiple=8)
+        return (await segmenter.backend.infer(fitted, model, context)).tensors["labels"].copy()
+
+    alone = [await labels(size) for size in SIZES]
+    together = await asyncio.gather(*(labels(size) for size in SIZES * 4))
+    for found, expected in zip(together, alone * 4, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+async def test_without_sizes_the_whole_image_counts(segmenter: Segmenter) -> None:
+    model = await segmenter.backend.model(WHOLE)
+    images = fit_batch([draw_fading(SIZES[0])], multiple=8)
+    outputs = await segmenter.backend.infer(
+        images, model, CallContext("whole", Deadline.after(30.0))
+    )
+    assert (outputs.tensors["labels"][0, 5:25, -1] > 0).all()
+
+
+async def test_sizes_of_another_number_of_images_are_a_failure(segmenter: Segmenter) -> None:
+    model = await segmenter.backend.model(WHOLE)
+    images = fit_batch([draw_fading(SIZES[0])], multiple=8)
+    context = CallContext("two", Deadline.after(30.0), sizes=SIZES[:2])
+    with pytest.raises(BackendFailed):
+        await segmenter.backend.infer(images, model, context)
 
 
 async def test_tiles_are_joined_as_ever(segmenter: Segmenter) -> None:
@@ -93,7 +179,7 @@ async def test_what_the_server_decides_cannot_be_asked_for(segmenter: Segmenter)
 
 
 async def test_a_picture_of_the_embedding_is_refused_with_the_reason(segmenter: Segmenter) -> None:
-    job = Job(request_id="labels", deadline=Deadline.after(60), model=WHOLE)
+    job = job_for(WHOLE)
     render = WRITERS[Format.EMBEDDING_PNG].render
     with pytest.raises(BadParameter, match="sends no embedding"):
         await segmenter.segment(png_of(draw_scene(0)[0]), job, render)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -49,6 +52,24 @@ def test_a_request_is_read_back_by_protobuf(batch: np.ndarray) -> None:
     assert [tuple(tensor.shape) for tensor in request.inputs] == [batch.shape]
     assert [output.name for output in request.outputs] == ["embedding", "foreground"]
     assert list(request.raw_input_contents) == [batch.tobytes()]
+
+
+@pytest.mark.parametrize(
+    ("clustered", "sizes", "sent"),
+    [
+        (True, [(3, 4), (4, 2)], [[3, 4], [4, 2]]),
+        (True, (), None),
+        (False, [(3, 4), (4, 2)], None),
+    ],
+)
+def test_sizes_without_padding_go_to_a_server_that_clusters(
+    *, clustered: bool, sizes: list[tuple[int, int]], sent: list[list[int]] | None
+) -> None:
+    model = replace(MODEL, recipe=replace(MODEL.recipe, clustered=clustered))
+    data = encode_request(np.zeros((2, 4, 4, 3), np.uint8), model, replace(CONTEXT, sizes=sizes))
+    parameters = service_pb2.ModelInferRequest.FromString(data).parameters
+    assert ("sizes" in parameters) == (sent is not None)
+    assert sent is None or json.loads(parameters["sizes"].string_param) == sent
 
 
 def test_a_request_through_shared_memory_names_places_and_carries_no_tensor() -> None:

@@ -27,9 +27,10 @@ WRITER = WRITERS[Format.RLE]
 
 
 class CountingBackend(EmbeddedBackend):
-    """The embedded backend; notes the shapes and priorities of its calls, fails for one size."""
+    """The embedded backend; notes what its calls are of, fails for one size."""
 
     shapes: list[tuple[int, ...]]
+    sizes: list[tuple[int, int]]
     priorities: set[Priority]
     failing_side = 0
 
@@ -37,6 +38,7 @@ class CountingBackend(EmbeddedBackend):
         self, images: npt.NDArray[np.uint8], model: Model, context: CallContext
     ) -> Outputs:
         self.shapes.append(images.shape)
+        self.sizes.extend(context.sizes)
         self.priorities.add(context.priority)
         if self.failing_side in images.shape:
             raise BackendFailed("told to fail")
@@ -47,7 +49,7 @@ class CountingBackend(EmbeddedBackend):
 async def segmenter(tmp_path: Path) -> AsyncIterator[Segmenter]:
     write_scenes_model(tmp_path)
     backend = CountingBackend(tmp_path, threads=1, calls=1)
-    backend.shapes, backend.priorities = [], set()
+    backend.shapes, backend.sizes, backend.priorities = [], [], set()
     await backend.start()
     workers = Workers(2)
     yield Segmenter(backend, workers, Gate(slots=2, waiting=2), Metrics(), LIMITS)
@@ -112,6 +114,16 @@ async def test_answers_are_those_of_the_images_one_by_one(segmenter: Segmenter) 
         together = await segmenter.segment(source, job(), WRITER.render)
         alone = await segmenter.segment(file, job(), WRITER.render)
         assert together.body == alone.body
+
+
+async def test_a_call_names_the_size_of_each_image_without_its_padding(
+    segmenter: Segmenter,
+) -> None:
+    files = [picture(31, 45), picture(26, 48), picture(32, 41)]
+    await look_together(segmenter, files, [job() for _ in files])
+    assert isinstance(segmenter.backend, CountingBackend)
+    assert calls(segmenter) == [(3, 32, 48, 3)]
+    assert segmenter.backend.sizes == [(31, 45), (26, 48), (32, 41)]
 
 
 async def test_every_image_of_a_call_has_spent_its_time_in_the_network(

@@ -188,6 +188,32 @@ def test_images_of_a_batch_do_not_touch_each_other() -> None:
     np.testing.assert_array_equal(labels[1].numpy(), alone[0].numpy())
 
 
+def test_each_image_of_a_batch_is_clustered_without_its_padding() -> None:
+    prediction, recipe = blocks()
+    embedding = torch.from_numpy(np.stack([prediction.embedding] * 2))
+    logits = torch.from_numpy(np.stack([prediction.foreground_logits] * 2))
+    sizes = [(64, 50), (40, 64)]
+    labels, scores, classes = instances(embedding, logits, asdict(recipe), sizes)
+    assert labels.shape == (2, 64, 64)
+    for i, (height, width) in enumerate(sizes):
+        alone = instances(
+            embedding[:1, :, :height, :width], logits[:1, :, :height, :width], asdict(recipe)
+        )
+        expected = np.zeros((64, 64), np.uint16)
+        expected[:height, :width] = alone[0][0].numpy()
+        np.testing.assert_array_equal(labels[i].numpy(), expected)
+        assert scores[i].tolist() == alone[1][0].tolist()
+        assert classes[i].tolist() == alone[2][0].tolist()
+
+
+def test_sizes_of_fewer_images_than_there_are_are_a_failure() -> None:
+    prediction, recipe = blocks()
+    embedding = torch.from_numpy(np.stack([prediction.embedding] * 2))
+    logits = torch.from_numpy(np.stack([prediction.foreground_logits] * 2))
+    with pytest.raises(ValueError, match="shorter"):
+        instances(embedding, logits, asdict(recipe), [(64, 64)])
+
+
 @pytest.mark.parametrize(
     ("options", "count"),
     [

@@ -36,7 +36,10 @@ _ZERO_BYTE: Final = 128
 
 
 def instances(
-    embedding: Tensor, foreground: Tensor, recipe: Mapping[str, Any]
+    embedding: Tensor,
+    foreground: Tensor,
+    recipe: Mapping[str, Any],
+    sizes: Sequence[tuple[int, int]] = (),
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Find the instances of a batch.
 
@@ -48,28 +51,32 @@ def instances(
         Logits per class.
     recipe : mapping
         As it stands in the model's configuration.
+    sizes : sequence of (int, int)
+        Height and width of each image without its padding; empty: none is padded.
 
     Returns
     -------
     labels : (N, H, W) uint16
-        0 background, else 1..K of the image.
+        0 background and padding, else 1..K of the image.
     scores : (N, K) float32
         Of every instance; 0 beyond the last of an image.
     classes : (N, K) uint8
         Index of its class.
     """
     vectors = _dequantised(embedding, recipe["embedding_scale"], recipe["embedding_slope"])
-    found = [_one(v, logits.float(), recipe) for v, logits in zip(vectors, foreground, strict=True)]
-    most = max(scores.numel() for _, scores, _ in found)
-    size = (len(found), most)
-    all_scores = foreground.new_zeros(size, dtype=torch.float32)
-    all_classes = foreground.new_zeros(size, dtype=torch.uint8)
-    for i, (_, scores, classes) in enumerate(found):
+    whole = (foreground.shape[2], foreground.shape[3])
+    images = zip(vectors, foreground, sizes or [whole] * len(vectors), strict=True)
+    found = [_one(v, logits.float(), size, recipe) for v, logits, size in images]
+    shape = (len(found), max(scores.numel() for _, scores, _ in found))
+    all_scores = foreground.new_zeros(shape, dtype=torch.float32)
+    all_classes = foreground.new_zeros(shape, dtype=torch.uint8)
+    # PyTorch has uint16 for little more than holding it; int16 has the same bits.
+    all_labels = foreground.new_zeros((len(found), *whole), dtype=torch.int16)
+    for i, (labels, scores, classes) in enumerate(found):
+        all_labels[i, : labels.shape[0], : labels.shape[1]] = labels
         all_scores[i, : scores.numel()] = scores
         all_classes[i, : classes.numel()] = classes
-    # PyTorch has uint16 for little more than holding it; int16 has the same bits.
-    labels = torch.stack([labels for labels, _, _ in found]).to(torch.int16).view(torch.uint16)
-    return labels, all_scores, all_classes
+    return all_labels.view(torch.uint16), all_scores, all_classes
 
 
 def cluster(  # noqa: PLR0913 - the settings of a recipe
@@ -137,12 +144,17 @@ def cluster(  # noqa: PLR0913 - the settings of a recipe
 
 
 def _one(
-    vectors: Tensor, logits: Tensor, recipe: Mapping[str, Any]
+    vectors: Tensor, logits: Tensor, size: tuple[int, int], recipe: Mapping[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return labels, scores and classes of one image."""
+    """Return labels, scores and classes of one image; padding is cut off first.
+
+    As in the gateway: it would weigh in on centres, on what is joined by size, and on scores.
+    """
     stride, threshold = recipe["stride"], recipe["foreground_threshold"]
     if stride > 1:
         vectors = vectors.repeat_interleave(stride, 1).repeat_interleave(stride, 2)
+    height, width = size
+    vectors, logits = vectors[:, :height, :width], logits[:, :height, :width]
     above = logits > log(threshold / (1.0 - threshold))
     best = logits.nan_to_num(nan=-torch.inf).argmax(dim=0)
     labels = torch.zeros(logits.shape[1:], dtype=torch.int64, device=logits.device)

@@ -32,8 +32,9 @@ class TritonPythonModel:
                 from_dlpack(pb_utils.get_input_tensor_by_name(request, name).to_dlpack())
                 for name in ("embedding", "foreground")
             )
+            sizes = json.loads(json.loads(request.parameters() or "{}").get("sizes", "[]"))
             with torch.inference_mode():
-                found = instances(embedding, foreground, self.recipe)
+                found = instances(embedding, foreground, self.recipe, sizes)
         except Exception as error:  # noqa: BLE001 - whatever it is, the request must hear of it
             return pb_utils.InferenceResponse([], pb_utils.TritonError(f"clustering: {error}"))
         return pb_utils.InferenceResponse(

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,7 @@ import torch
 from service import signature
 from service.domain import Category, Prediction
 from service.errors import BackendFailed, BadParameter
-from service.postprocess import calibration, clustering, seeds
+from service.postprocess import calibration, clustering, lookup, seeds
 from service.postprocess.extract import extract, label
 from service.postprocess.labelled import ExtractOptions, Labelled
 from service.recipe import PARAMETER, Recipe
@@ -105,10 +106,23 @@ def test_shipped_models_get_the_masks_of_the_gateway(name: str, index: int) -> N
     ours = label(prediction, artefact.recipe, size)
     theirs = label(by_server(prediction, artefact.recipe), clustered(artefact.recipe), size)
     assert ours.scores.size > 0
-    pair = overlap(ours.labels, theirs.labels)
-    assert match(pair, 0.95).f1 >= 0.95
-    assert np.sort(theirs.scores) == pytest.approx(np.sort(ours.scores), abs=0.05)
-    assert np.mean((ours.labels > 0) != (theirs.labels > 0)) < 1e-3
+    assert same(ours, theirs)
+    assert np.sort(theirs.scores) == pytest.approx(np.sort(ours.scores), abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_vectors_without_gaps_are_divided_where_the_gateway_divides_them(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(-4.0, 4.0, (4, 5, 2)).astype(np.float32)
+    smooth = cv2.resize(coarse, (90, 70), interpolation=cv2.INTER_CUBIC)
+    _, recipe = blocks()
+    prediction = Prediction(
+        smooth.transpose(2, 0, 1).astype(np.float16), np.full((1, 70, 90), 9.0, np.float16)
+    )
+    ours = label(prediction, recipe, (70, 90))
+    theirs = label(by_server(prediction, recipe), clustered(recipe), (70, 90))
+    assert ours.scores.size > 3
+    assert same(ours, theirs)
 
 
 def test_an_object_that_the_lattice_misses_is_found() -> None:
@@ -311,11 +325,12 @@ def test_a_setting_that_the_server_does_not_know_is_refused(tmp_path: Path) -> N
 
 def test_the_constants_are_the_gateways() -> None:
     here = (theirs.ROUNDS, theirs.REACH, theirs.LOOSE, theirs.APART, theirs.OUTWEIGHS)
-    assert (*here, theirs.NEVER_SURE) == (
+    assert (*here, theirs.FEW, theirs.NEVER_SURE) == (
         clustering.ROUNDS,
         clustering.REACH,
         clustering.LOOSE,
         clustering.APART,
         seeds.OUTWEIGHS,
+        lookup.FEW,
         calibration.NEVER_SURE,
     )

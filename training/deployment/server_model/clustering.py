@@ -27,6 +27,7 @@ REACH: Final = 1.5
 LOOSE: Final = 0.01
 APART: Final = 0.75
 OUTWEIGHS: Final = 16
+FEW: Final = 64
 NEVER_SURE: Final = 1e-6
 MOST_CENTRES: Final = 4096
 """More than this is what an untrained network gives, and nobody waits for."""
@@ -223,19 +224,45 @@ def _centres(embedding: Tensor, mask: Tensor, radius2: float) -> tuple[Tensor, f
     grid = mask[y, x.clamp(max=mask.shape[1] - 1)] & inside
     y, x = y.expand_as(x)[grid], x[grid]
     samples = embedding[:, y, x].T.contiguous()
-    centres, _ = _leaders(samples, grid, radius2)
+    leaders, _ = _leaders(samples, grid, radius2)
+    centres, support, core = _shifted(leaders, samples, radius2)
+    loose = float(core.sum()) < (1.0 - LOOSE) * float(support.sum())
+    reach2 = radius2 * (REACH**2 if loose else 1.0)
+    return _merged(centres, support, radius2 * APART**2, reach2), reach2
+
+
+def _shifted(centres: Tensor, samples: Tensor, radius2: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Move each centre to the mean of the samples around it until it rests.
+
+    Returns the resting places, how many samples lie around each, and how many near to it; none
+    where a centre came, after any step, to the resting place of an earlier one.
+    """
     support, core = samples.new_zeros(2, len(centres))
-    moving = torch.ones(len(centres), dtype=torch.bool, device=mask.device)
-    for _ in range(ROUNDS):
-        if not bool(moving.any()):
-            break
+    moving = torch.ones(len(centres), dtype=torch.bool, device=centres.device)
+    path = [centres]
+    while bool(moving.any()) and len(path) <= ROUNDS:
+        centres = centres.clone()
         support[moving], core[moving], mean = _ball(centres[moving], samples, radius2)
         rests = ((mean - centres[moving]) ** 2).sum(dim=1) <= radius2 * 1e-4
         centres[moving] = mean
         moving[moving.clone()] = ~rests
-    loose = float(core.sum()) < (1.0 - LOOSE) * float(support.sum())
-    reach2 = radius2 * (REACH**2 if loose else 1.0)
-    return _merged(centres, support, radius2 * APART**2, reach2), reach2
+        path.append(centres)
+    followed = _followers(torch.stack(path).cpu().numpy()[1:], radius2)
+    support[followed] = core[followed] = 0.0
+    return centres, support, core
+
+
+def _followers(path: npt.NDArray[np.float32], radius2: float) -> list[int]:
+    """Return which centres of a path (steps, K, E) come to where an earlier one rests."""
+    followed: list[int] = []
+    rested = path[-1:, :0].reshape(0, path.shape[2])
+    for k in range(path.shape[1]):
+        gaps2 = ((path[:, k, None] - rested) ** 2).sum(axis=2)
+        if (gaps2 <= radius2 / 16.0).any():
+            followed.append(k)
+        elif len(rested) < FEW:
+            rested = np.concatenate((rested, path[-1:, k]))
+    return followed
 
 
 def _ball(centres: Tensor, samples: Tensor, radius2: float) -> tuple[Tensor, Tensor, Tensor]:

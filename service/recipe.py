@@ -171,6 +171,11 @@ class Recipe:
         quantised = TensorSpec(signature.EMBEDDING, "UINT8")
         return tuple(quantised if s.name == signature.EMBEDDING else s for s in specs)
 
+    @property
+    def channels(self) -> Mapping[str, int]:
+        """Maps per image, by output, of those whose number the recipe fixes."""
+        return {signature.EMBEDDING: self.embedding_size, signature.FOREGROUND: len(self.classes)}
+
     def to_json(self) -> str:
         """Write the recipe as one line of JSON, keys sorted."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))

@@ -96,12 +96,11 @@ async def load(name: Name, gateway: GatewayOf) -> Response:
 
 def _outputs(model: Model) -> list[dict[str, Any]]:
     recipe = model.recipe
-    own = {signature.EMBEDDING: recipe.embedding_size, signature.FOREGROUND: len(recipe.classes)}
     return [
         {
             "name": spec.name,
             "datatype": spec.dtype,
-            "shape": [-1, own.get(spec.name, -1), *[-1] * (spec.rank - 2)],
+            "shape": [-1, recipe.channels.get(spec.name, -1), *[-1] * (spec.rank - 2)],
         }
         for spec in recipe.outputs
     ]

@@ -68,10 +68,6 @@ def check_outputs(
         If an output is missing, or has another type or shape than the contract says.
     """
     recipe = model.recipe
-    promised = {
-        signature.EMBEDDING: recipe.embedding_size,
-        signature.FOREGROUND: len(recipe.classes),
-    }
     for spec in recipe.outputs:
         if spec.name not in tensors:
             raise BackendFailed(f"model {model.name!r} sent no output {spec.name!r}")
@@ -80,7 +76,7 @@ def check_outputs(
             raise BackendFailed(
                 f"model {model.name!r}: output {spec.name!r} is {array.dtype}, must be {spec.dtype}"
             )
-        channels = promised.get(spec.name, array.shape[1] if array.ndim == spec.rank else 0)
+        channels = recipe.channels.get(spec.name, array.shape[1] if array.ndim == spec.rank else 0)
         wanted = output_shape(spec.name, channels, images_shape, recipe.stride)
         if array.shape != wanted:
             raise BackendFailed(

@@ -91,11 +91,7 @@ def _config_problems(config: Any, recipe: Recipe, name: str) -> Iterator[str]:
         yield f"backend is {config.backend!r}, must be 'onnxruntime'"
     yield from _tensor_problems("config.pbtxt", _declared(config, recipe), recipe)
     sizes = {tensor.name: tensor.dims[0] for tensor in config.output}
-    promised = {
-        signature.EMBEDDING: recipe.embedding_size,
-        signature.FOREGROUND: len(recipe.classes),
-    }
-    for output, size in promised.items():
+    for output, size in recipe.channels.items():
         if sizes.get(output, size) != size:
             yield f"config.pbtxt: {output} has {sizes[output]} maps, the recipe says {size}"
     yield from _policy_problems(config, recipe)

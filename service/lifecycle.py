@@ -116,6 +116,8 @@ class Lifecycle:
 
         Raises
         ------
+        ModelNotFound
+            If there is no such model.
         BackendFailed
             If it does not load: what was there keeps serving. Or if it does not answer its golden
             image: then this gateway is not ready until a version is loaded that does.

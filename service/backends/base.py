@@ -147,17 +147,20 @@ class ModelControl(Protocol):
 
         Raises
         ------
-        BackendFailed
-            If it cannot be loaded; what was there keeps serving.
+        ModelNotFound, BackendFailed
+            If there is none, or it cannot be loaded; what was there keeps serving. A server may not
+            tell the one from the other.
         BackendUnavailable
             If the server does not answer, or does not let itself be told.
         """
 
     async def unload(self, name: str) -> None:
-        """Unload a model.
+        """Unload every version of a model; one that is not there is no error.
+
+        So a version that answers wrongly does not stay as the one before the next.
 
         Raises
         ------
-        BackendFailed, BackendUnavailable
+        BackendUnavailable
             As for `load`.
         """

@@ -16,7 +16,6 @@ DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "FP16": np.dtype(np.float16),
     "FP32": np.dtype(np.float32),
     "UINT8": np.dtype(np.uint8),
-    "INT8": np.dtype(np.int8),
     "UINT16": np.dtype(np.uint16),
 }
 """NumPy's types by Triton's names, as far as `service.signature` speaks of them."""

@@ -143,7 +143,7 @@ class TritonBackend:
         await self._control("RepositoryModelLoad", name)
 
     async def unload(self, name: str) -> None:
-        """Unload a model on every server.
+        """Unload a model on every server; one that is not there is no error.
 
         Raises
         ------

@@ -63,6 +63,7 @@ async def test_an_unloaded_model_is_not_found_until_it_is_loaded_again(
     await backend.start()
     model = await backend.model("plain")
     await backend.unload("plain")
+    await backend.unload("plain")  # one that is not there is no error
     with pytest.raises((ModelNotFound, BackendUnavailable)):
         await backend.infer(lever(0), model, context())
     with pytest.raises(ModelNotFound):

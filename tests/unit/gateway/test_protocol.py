@@ -74,8 +74,7 @@ async def test_a_version_that_does_not_load_leaves_the_one_before(tmp_path: Path
     assert [model.version for model in await backend.models()] == ["1"]
     await backend.unload("plain")
     assert await backend.models() == []
-    with pytest.raises(BackendFailed):
-        await backend.unload("plain")
+    await backend.unload("plain")  # as Triton has it
     await backend.aclose()
 
 

@@ -51,12 +51,12 @@ class Catalogue:
         self._refused: set[str] = set()
 
     def forget(self) -> None:
-        """Ask again at the next occasion."""
+        """Ask again at the next occasion: what is being asked now may be answered already."""
         self._asked_at_s = float("-inf")
+        self._asking = None
 
     async def models(self) -> Sequence[Model]:
         """Return every model version that is ready, as the servers say now."""
-        self.forget()
         await self._refresh()
         return [model for _, model in sorted(self._served.items())]
 
@@ -76,7 +76,6 @@ class Catalogue:
             await self._renew()
         found = self._lookup(name, version)
         if found is None and not self._is_fresh(within_s=0.1):
-            self.forget()
             await self._refresh()
             found = self._lookup(name, version)
         if found is None:
@@ -114,10 +113,11 @@ class Catalogue:
     async def _ask_servers(self) -> None:
         within = Deadline.after(CONTROL_TIMEOUT_S)
         try:
-            self._served = await self._servers.call(within, self._read)
+            served = await self._servers.call(within, self._read)
         except DeadlineExceeded as error:  # ours, not the caller's
             raise BackendUnavailable(error.detail) from error
-        self._asked_at_s = time.monotonic()
+        if self._asking is asyncio.current_task():  # else it may be what was before `forget`
+            self._served, self._asked_at_s = served, time.monotonic()
 
     async def _read(self, server: Server) -> dict[tuple[str, str], Model]:
         index = await server.stub.RepositoryIndex(

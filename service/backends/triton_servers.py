@@ -90,7 +90,7 @@ class Server:
 
 
 class Servers:
-    """The servers in turn.
+    """The servers, of which the least busy is called.
 
     Parameters
     ----------

@@ -62,6 +62,11 @@ async def test_a_model_that_is_unloaded_meanwhile_takes_no_other_along(tmp_path:
     assert [model.name for model in await catalogue.models()] == ["scenes"]
 
 
+RECIPE = Recipe(
+    method="discriminative", embedding_size=2, classes=(Category(1, "object"),), size_multiple=1
+)
+
+
 @dataclass
 class Hung:
     """Servers of one model, one of which hears what is asked and says nothing."""
@@ -75,18 +80,16 @@ class Hung:
 
     async def call(self, *_: object) -> dict[tuple[str, str], Model]:
         self.asked += 1
+        model = self.model
         await self.answers.wait()
-        return {(self.model.name, self.model.version): self.model}
+        return {(model.name, model.version): model}
 
 
 async def test_what_is_known_of_models_holds_while_a_server_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(triton_models, "PROBE_TIMEOUT_S", 0.1)
-    recipe = Recipe(
-        method="discriminative", embedding_size=2, classes=(Category(1, "object"),), size_multiple=1
-    )
-    servers = Hung(Model("scenes", "1", recipe))
+    servers = Hung(Model("scenes", "1", RECIPE))
     servers.answers.set()
     catalogue = triton_models.Catalogue(cast(Servers, servers))
     await catalogue.models()
@@ -100,3 +103,19 @@ async def test_what_is_known_of_models_holds_while_a_server_does_not_answer(
     await catalogue.models()
     assert (await catalogue.find("scenes", None)).version == "2"
     assert servers.asked == 2
+
+
+async def test_what_was_asked_before_a_load_does_not_tell_what_is_there_after_it() -> None:
+    servers = Hung(Model("scenes", "1", RECIPE))
+    catalogue = triton_models.Catalogue(cast(Servers, servers))
+    before = asyncio.create_task(catalogue.find("scenes", None))
+    for _ in range(2):  # one turn for the task, one for the question that it asks
+        await asyncio.sleep(0)
+    assert servers.asked == 1
+    servers.model = replace(servers.model, version="2")
+    catalogue.forget()
+    after = asyncio.create_task(catalogue.models())
+    await asyncio.sleep(0)
+    servers.answers.set()
+    assert [model.version for model in await after] == ["2"]
+    await before

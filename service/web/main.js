@@ -542,6 +542,7 @@ async function start() {
   forget();
   try {
     [state.models, state.limits] = await Promise.all([server.models(), server.limits()]);
+    if (!state.models.length) throw new server.Problem({ status: 503, detail: "no model is ready" });
     $("choose").disabled = false;
     $("model").replaceChildren(...state.models.map(({ name, method }) =>
       element("option", { value: name, title: method }, name)));

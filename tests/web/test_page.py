@@ -378,13 +378,18 @@ def test_an_example_that_does_not_come_is_a_problem_that_is_shown(page: Page) ->
     assert page.text("problem-detail") == "gone"
 
 
-def test_a_server_that_is_starting_is_waited_for(page: Page) -> None:
+@pytest.mark.parametrize(
+    "starting",
+    ["new Response('{}', { status: 503 })", "new Response('[]')"],
+    ids=["503", "no models"],
+)
+def test_a_server_that_is_starting_is_waited_for(page: Page, starting: str) -> None:
     command = "Page.addScriptToEvaluateOnNewDocument"
-    source = """
+    source = f"""
         const send = fetch;
         window.answers = false;
         window.fetch = (...call) => call[0] === "models" && !answers
-          ? Promise.resolve(new Response("{}", { status: 503 })) : send(...call);
+          ? Promise.resolve({starting}) : send(...call);
     """
     script = page.browser.execute_cdp_cmd(command, {"source": source})
     try:

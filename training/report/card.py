@@ -97,9 +97,10 @@ def data_of(card: str) -> DataConfig | None:
     """
     _, settings, _ = _parted(card)
     try:
-        data = json.loads(settings or "{}").get("data")
+        stated = json.loads(settings or "{}")
     except ValueError as error:
         raise ConfigError(f"the settings are not JSON: {error}") from error
+    data = stated.get("data") if isinstance(stated, dict) else None
     return None if data is None else from_dict({"name": "card", "data": data}).data
 
 

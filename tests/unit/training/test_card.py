@@ -126,6 +126,7 @@ def test_a_card_states_its_data(name: str) -> None:
 def test_a_card_by_hand_states_none() -> None:
     assert data_of("# by hand\n") is None
     assert data_of("```json\n{}\n```\n") is None
+    assert data_of('```json\n["a list"]\n```\n') is None
     with pytest.raises(ConfigError, match="the settings are not JSON"):
         data_of("```json\nnone\n```\n")
 

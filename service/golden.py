@@ -13,7 +13,7 @@ from service.domain import Deadline, ImageLimits, Instance
 from service.errors import BackendUnavailable, CapacityError, DeadlineExceeded, DiscernError
 from service.masks.rle import decode
 from service.pipeline import Segmenter
-from service.request import Job, Result
+from service.request import Asked, Result
 from service.telemetry.metrics import Metrics
 from service.workers import Gate, Workers
 
@@ -48,14 +48,14 @@ async def check_golden(backend: Backend, workers: Workers, model: Model) -> str 
         return None
     # Metrics and gate of its own: a self-test is no request.
     segmenter = Segmenter(backend, workers, Gate(slots=1, waiting=0), Metrics(), ImageLimits())
-    job = Job(
+    asked = Asked(
         request_id="golden",
         deadline=Deadline.after(TIMEOUT_S),
         model=model.name,
         version=model.version,
     )
     try:
-        reply = await segmenter.segment(base64.b64decode(golden.image_png_base64), job, _no_body)
+        reply = await segmenter.segment(base64.b64decode(golden.image_png_base64), asked, _no_body)
     except (BackendUnavailable, CapacityError, DeadlineExceeded):
         raise
     except DiscernError as error:

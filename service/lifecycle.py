@@ -58,7 +58,7 @@ class Lifecycle:
         self._workers = workers
         self._metrics = metrics
         self._default_model = default_model
-        self._starting: tuple[str, ...] = ("starting",)
+        self._reasons: tuple[str, ...] = ("starting",)
         self._opened = False
         self._wrong: set[str] = set()
         self.started = asyncio.Event()
@@ -89,7 +89,7 @@ class Lifecycle:
         self.started.set()
 
     def _fail(self, reason: str) -> None:
-        self._starting = (reason,)
+        self._reasons = (reason,)
         self.failed = reason
         _LOG.error("not ready: %s", reason)
 
@@ -97,8 +97,8 @@ class Lifecycle:
         """Return whether requests should be sent here."""
         if self.draining:
             return Readiness(ready=False, reasons=("draining",))
-        if self._starting:
-            return Readiness(ready=False, reasons=self._starting)
+        if self._reasons:
+            return Readiness(ready=False, reasons=self._reasons)
         if not await self._segmenter.backend.ready():
             return Readiness(ready=False, reasons=("the inference server is not ready",))
         return Readiness(ready=True)
@@ -132,8 +132,8 @@ class Lifecycle:
             self._wrong.discard(name)
         await backend.load(name)
         await self._check_models()
-        if self._starting:
-            raise BackendFailed("; ".join(self._starting))
+        if self._reasons:
+            raise BackendFailed("; ".join(self._reasons))
 
     async def _open(self) -> bool:
         """Open the backend and check its models; say whether it was there."""
@@ -143,9 +143,9 @@ class Lifecycle:
                 self._opened = True
             await self._check_models()
         except (BackendUnavailable, CapacityError, DeadlineExceeded) as error:
-            if self._starting != (error.detail,):
+            if self._reasons != (error.detail,):
                 _LOG.warning("waiting for the backend: %s", error.detail)
-            self._starting = (error.detail,)
+            self._reasons = (error.detail,)
             return False
         return True
 
@@ -162,7 +162,7 @@ class Lifecycle:
             _LOG.error("golden check failed: %s", problem)
         self.model_names = frozenset(model.name for model, _ in checked)
         await backend.model(self._default_model)  # it must be there
-        self._starting = problems
+        self._reasons = problems
 
     def _show(self, checked: Sequence[tuple[Model, str | None]]) -> None:
         """Let the metrics tell of these models, and no more of those that are gone."""

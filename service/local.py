@@ -16,14 +16,14 @@ from service.backends.factory import create_backend
 from service.domain import Deadline
 from service.errors import ArtefactError
 from service.gateway import Gateway, assemble
-from service.request import Job
+from service.request import Asked
 from service.settings import Settings
 from service.workers import Workers
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Answer = Callable[[bytes], bytes]
-Ask = Callable[[Deadline], Job]
+Ask = Callable[[Deadline], Asked]
 
 MANY: Final = 8
 """Images from which on networks run side by side."""
@@ -114,18 +114,18 @@ def lanes(
 def _lane(settings: Settings, wanted: Format, ask: Ask) -> Iterator[Answer]:
     writer = WRITERS[wanted]
 
-    def job() -> Job:
+    def asked() -> Asked:
         return ask(Deadline.after(settings.max_timeout_ms / 1e3))
 
     async def segment(data: bytes) -> bytes:
-        reply = await gateway.segmenter.segment(data, job(), writer.render)
+        reply = await gateway.segmenter.segment(data, asked(), writer.render)
         return write_answer(reply, writer)
 
     with asyncio.Runner() as runner:
         gateway = assemble(settings, _Here(threads=1), create_backend(settings, in_place=True))
         try:
             runner.run(_ready(gateway))
-            runner.run(gateway.segmenter.model(job()))  # said once, not for every image
+            runner.run(gateway.segmenter.model(asked()))  # said once, not for every image
             yield lambda data: runner.run(segment(data))
         finally:
             runner.run(gateway.aclose())

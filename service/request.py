@@ -27,7 +27,7 @@ from service.telemetry.clock import StageClock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Asked:
     """What is asked of one image.
 
     Parameters
@@ -58,7 +58,7 @@ class Job:
     priority : Priority
         Whether somebody waits for the answer.
     clock : StageClock
-        Keeps where the time goes, also for a job that fails; one job, one clock.
+        Keeps where the time goes, also for an image that fails; each has its own.
     """
 
     request_id: str
@@ -129,7 +129,7 @@ class Seen:
 class Result:
     """What was found, and what is needed to write it down."""
 
-    job: Job
+    asked: Asked
     seen: Seen
     segmentation: Segmentation
 

@@ -18,7 +18,7 @@ from service.errors import DiscernError
 from service.imaging.geometry import fitted_side
 from service.imaging.header import read_header
 from service.pipeline import Segmenter
-from service.request import Job, Seen
+from service.request import Asked, Seen
 
 MOST_TOGETHER = 8
 """Images that are looked at together at most: their answers wait for each other."""
@@ -56,7 +56,7 @@ def group_small(
 
 
 async def look_together(
-    segmenter: Segmenter, files: Sequence[bytes], jobs: Sequence[Job]
+    segmenter: Segmenter, files: Sequence[bytes], asked: Sequence[Asked]
 ) -> list[Seen | DiscernError]:
     """Decode images and infer those of one shape in one call.
 
@@ -66,7 +66,7 @@ async def look_together(
         The pipeline; its gate lets all of them in as one.
     files : sequence of bytes
         Image files, together no larger than `group_small` allows.
-    jobs : sequence of Job
+    asked : sequence of Asked
         What is asked of each; model and deadline are the same.
 
     Returns
@@ -79,22 +79,22 @@ async def look_together(
     ModelNotFound, BackendUnavailable, Overloaded, DeadlineExceeded
         What befalls all of them.
     """
-    model = await segmenter.model(jobs[0])
+    model = await segmenter.model(asked[0])
     multiple, buckets = model.recipe.size_multiple, model.recipe.size_buckets
     found: list[Seen | DiscernError] = []
     shapes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    async with segmenter.gate.admitted(jobs[0].deadline):
+    async with segmenter.gate.admitted(asked[0].deadline):
         decoding = [
-            segmenter.decode(data, model, job) for data, job in zip(files, jobs, strict=True)
+            segmenter.decode(data, model, one) for data, one in zip(files, asked, strict=True)
         ]
         decoded = await asyncio.gather(*decoding, return_exceptions=True)
-        _enter("queue", jobs)
+        _enter("queue", asked)
         for index, seen in enumerate(decoded):
             if not isinstance(seen, Seen):
                 found.append(_expected(seen))
                 continue
             found.append(seen)
-            if max(seen.size) <= jobs[index].tile_px:
+            if max(seen.size) <= asked[index].tile_px:
                 height, width = (
                     fitted_side(side, multiple=multiple, buckets=buckets) for side in seen.size
                 )
@@ -102,35 +102,35 @@ async def look_together(
         for (height, width), members in shapes.items():
             count = model.images_per_call(height * width)
             for first in range(0, len(members), count):
-                await _look_at(segmenter, found, jobs, members[first : first + count])
+                await _look_at(segmenter, found, asked, members[first : first + count])
     return found
 
 
 async def _look_at(
-    segmenter: Segmenter, found: list[Seen | DiscernError], jobs: Sequence[Job], part: list[int]
+    segmenter: Segmenter, found: list[Seen | DiscernError], asked: Sequence[Asked], part: list[int]
 ) -> None:
     """Infer some of the images, of one shape, and add to `found` what is seen."""
     seen = [entry for entry in (found[i] for i in part) if isinstance(entry, Seen)]
-    asked = [jobs[index] for index in part]
-    _enter("inference", asked)
+    those = [asked[index] for index in part]
+    _enter("inference", those)
     try:
         predictions = await segmenter.predict(
-            [entry.pixels for entry in seen], seen[0].model, asked[0]
+            [entry.pixels for entry in seen], seen[0].model, those[0]
         )
     except DiscernError as error:
         for index in part:
             found[index] = error
         return
     finally:
-        _enter("queue", asked)
+        _enter("queue", those)
     for index, entry, prediction in zip(part, seen, predictions, strict=True):
         found[index] = replace(entry, prediction=prediction)
 
 
-def _enter(stage: Stage, jobs: Sequence[Job]) -> None:
+def _enter(stage: Stage, asked: Sequence[Asked]) -> None:
     """Count the time of all of them to a stage: they go through it together, or wait together."""
-    for job in jobs:
-        job.clock.enter(stage)
+    for one in asked:
+        one.clock.enter(stage)
 
 
 def _expected(error: BaseException) -> DiscernError:

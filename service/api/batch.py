@@ -23,9 +23,9 @@ from service.api.intake import ZIP, Arrived, Intake, bounded, content_type, in_t
 from service.api.openapi import ARCHIVE, FILES, takes
 from service.api.orders import (
     TimeoutHeader,
+    asked_of,
     check_for_later,
     deadline_of,
-    job_of,
     scale_of,
     still_open,
     whole_header,
@@ -43,7 +43,7 @@ from service.errors import (
     UnsupportedFormat,
 )
 from service.gateway import Gateway
-from service.request import Job, Seen
+from service.request import Asked, Seen
 from service.together import group_small, look_together
 
 router = APIRouter(tags=["segment"])
@@ -77,14 +77,14 @@ class _Batch:
     async def lines(self, group: Sequence[Numbered]) -> list[tuple[bytes, bool]]:
         """Return the answer to each image or its problem as JSON, and whether it is an answer."""
         deadline = deadline_of(self.query, self.timeout_s, self.gateway)
-        jobs = [self._job(index, deadline) for index, _ in group]
+        asked = [self._asked(index, deadline) for index, _ in group]
         sources: Sequence[bytes | Seen | Exception] = [data for _, (_, data) in group]
         if len(group) > 1:
-            sources = await self._look(group, jobs)
-        return [await self._line(*part) for part in zip(group, sources, jobs, strict=True)]
+            sources = await self._look(group, asked)
+        return [await self._line(*part) for part in zip(group, sources, asked, strict=True)]
 
-    def _job(self, index: int, deadline: Deadline) -> Job:
-        return job_of(
+    def _asked(self, index: int, deadline: Deadline) -> Asked:
+        return asked_of(
             self.query,
             self.gateway,
             request_id=f"{self.request_id}.{index}",
@@ -94,31 +94,31 @@ class _Batch:
         )
 
     async def _look(
-        self, group: Sequence[Numbered], jobs: Sequence[Job]
+        self, group: Sequence[Numbered], asked: Sequence[Asked]
     ) -> Sequence[Seen | Exception]:
         files = [data for _, (_, data) in group]
-        look = partial(look_together, self.gateway.segmenter, files, jobs)
+        look = partial(look_together, self.gateway.segmenter, files, asked)
         try:
-            return await _patiently(jobs[0].deadline, look)
+            return await _patiently(asked[0].deadline, look)
         except Exception as error:  # noqa: BLE001 - `_line` tells each of its images
             return [error] * len(group)
 
     async def _line(
-        self, numbered: Numbered, source: bytes | Seen | Exception, job: Job
+        self, numbered: Numbered, source: bytes | Seen | Exception, asked: Asked
     ) -> tuple[bytes, bool]:
         index, (name, _) = numbered
         head = {"index": index, "name": name}
         try:
-            answer = await self._answer(source, job)
+            answer = await self._answer(source, asked)
         except Exception as error:  # noqa: BLE001 - whatever it was, the other images are answered
-            return orjson.dumps({**head, "problem": document(error, job.request_id)[1]}), False
+            return orjson.dumps({**head, "problem": document(error, asked.request_id)[1]}), False
         return orjson.dumps({**head, "answer": orjson.Fragment(answer)}), True
 
-    async def _answer(self, source: bytes | Seen | Exception, job: Job) -> bytes:
+    async def _answer(self, source: bytes | Seen | Exception, asked: Asked) -> bytes:
         if isinstance(source, Exception):
             raise source
-        segment = partial(self.gateway.segmenter.segment, source, job, self.writer.render)
-        reply = await _patiently(job.deadline, segment)
+        segment = partial(self.gateway.segmenter.segment, source, asked, self.writer.render)
+        reply = await _patiently(asked.deadline, segment)
         return await asyncio.to_thread(write_answer, reply, self.writer)
 
 

@@ -76,7 +76,7 @@ def write_answer(reply: Reply, writer: Writer) -> bytes:
     image = result.image
     return orjson.dumps(
         {
-            "request_id": result.job.request_id,
+            "request_id": result.asked.request_id,
             "model": {
                 "name": result.model.name,
                 "version": result.model.version,
@@ -154,7 +154,7 @@ def _coco(result: Result) -> bytes:
     return orjson.dumps(
         [
             {
-                "image_id": result.job.image_id,
+                "image_id": result.asked.image_id,
                 "category_id": instance.category.id,
                 "segmentation": instance.rle,
                 "bbox": instance.bbox_xywh,
@@ -185,8 +185,8 @@ def _seen_whole(result: Result) -> Prediction:
     """Return what the network saw, which exists only for an image that went through it whole."""
     if result.seen.prediction is None:
         raise BadParameter(
-            f"the image went through the network in tiles of {result.job.tile_px} pixels, and each "
-            "has an embedding of its own; this format needs an image that fits into one tile",
+            f"the image went through the network in tiles of {result.asked.tile_px} pixels, and "
+            "each has an embedding of its own; this format needs an image that fits into one tile",
             parameter="format",
         )
     if result.model.recipe.clustered:

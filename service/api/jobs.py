@@ -18,7 +18,7 @@ from service.api.auth import CallerOf
 from service.api.formats import WRITERS, write_answer
 from service.api.intake import ZIP, Arrived, Intake, content_type
 from service.api.openapi import ARCHIVE, ONE_IMAGE, answers, takes
-from service.api.orders import check_for_later, job_of, still_open, within_quota
+from service.api.orders import asked_of, check_for_later, still_open, within_quota
 from service.api.problems import MEDIA_TYPE, document, problems
 from service.api.schemas import Format, JobOut, SegmentHeaders, SegmentQuery
 from service.api.state import GatewayOf, intake_of, jobs_of
@@ -156,7 +156,7 @@ def make_jobs(gateway: Gateway) -> JobRunner:
 async def _perform(gateway: Gateway, item: Item) -> ItemResult:
     query = SegmentQuery.model_validate_json(item.query)
     writer = WRITERS[query.format or Format.RLE]
-    job = job_of(
+    asked = asked_of(
         query,
         gateway,
         request_id=_request_id(item),
@@ -164,7 +164,7 @@ async def _perform(gateway: Gateway, item: Item) -> ItemResult:
         headers={},
         priority=Priority.BACKGROUND,
     )
-    reply = await gateway.segmenter.segment(item.image, job, writer.render)
+    reply = await gateway.segmenter.segment(item.image, asked, writer.render)
     return ItemResult(item.name, 200, writer.media_type, write_answer(reply, writer))
 
 

@@ -15,7 +15,7 @@ from service.domain import Deadline, Plane, Priority
 from service.errors import BadParameter, Draining
 from service.gateway import Gateway
 from service.postprocess.labelled import ExtractOptions
-from service.request import Job
+from service.request import Asked
 
 TimeoutHeader = Annotated[
     float | None,
@@ -130,7 +130,7 @@ def deadline_of(query: SegmentQuery, timeout_s: float | None, gateway: Gateway) 
     return Deadline.after(min(given, default=settings.timeout_ms) / 1e3)
 
 
-def job_of(
+def asked_of(
     query: SegmentQuery,
     gateway: Gateway,
     *,
@@ -138,9 +138,9 @@ def job_of(
     deadline: Deadline,
     headers: Mapping[str, str],
     priority: Priority = Priority.INTERACTIVE,
-) -> Job:
+) -> Asked:
     """Return what the pipeline is asked to do."""
-    return Job(
+    return Asked(
         request_id=request_id,
         deadline=deadline,
         model=query.model or gateway.settings.default_model,

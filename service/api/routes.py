@@ -11,7 +11,7 @@ from service.api.formats import WRITERS, Writer, choose_format, timings_ms, writ
 from service.api.intake import Arrived
 from service.api.jobs import submit_job
 from service.api.openapi import ONE_IMAGE, answers, takes
-from service.api.orders import deadline_of, job_of, scale_of, taken_up, wants_job, whole_header
+from service.api.orders import asked_of, deadline_of, scale_of, taken_up, wants_job, whole_header
 from service.api.parameters import described, read_headers, read_query
 from service.api.presence import while_connected
 from service.api.schemas import JobOut, SegmentQuery
@@ -75,15 +75,16 @@ async def _segment(
     try:
         with gateway.segmenter.gate.body() as arrived:
             source = await _source(request, query, gateway, deadline, arrived)
-            job = job_of(  # its clock begins when the body is there: a slow sender does not queue
+            # Its clock begins when the body is there: a slow sender does not queue.
+            asked = asked_of(
                 query,
                 gateway,
                 request_id=request.state.request_id,
                 deadline=deadline,
                 headers=request.state.trace.outgoing(),
             )
-            request.state.clock = job.clock
-            work = gateway.segmenter.segment(source, job, writer.render)
+            request.state.clock = asked.clock
+            work = gateway.segmenter.segment(source, asked, writer.render)
             return await while_connected(request, work)
     except DeadlineExceeded as error:
         gateway.metrics.deadline_exceeded.labels(error.stage).inc()

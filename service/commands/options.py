@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from discern.client import Client, DiscernClientError
-from discern.results import Settings as Asked
+from discern.results import Settings as Parameters
 from service.api.orders import scale_of
 from service.api.schemas import Format, SegmentQuery
 from service.domain import Deadline, Plane
@@ -23,7 +23,7 @@ from service.errors import DiscernError
 from service.files import Answer
 from service.local import lanes, lanes_for
 from service.postprocess.labelled import ExtractOptions
-from service.request import Job
+from service.request import Asked
 from service.settings import Settings
 
 P = ParamSpec("P")
@@ -101,24 +101,24 @@ def answering(
     arguments: argparse.Namespace, settings: Settings, wanted: Format, *, images: int = 1
 ) -> Iterator[tuple[Answer, int]]:
     """Hand over what answers images, here or on a server, and how many at once suit it."""
-    asked = _asked(arguments)
+    parameters = _parameters(arguments)
     if arguments.url:
         with _told(Client, arguments.url, **calling(settings)) as client:
             limits = _told(client.limits)
 
             def there(data: bytes) -> bytes:
-                return _told(client.render, data, wanted.value, **asked)
+                return _told(client.render, data, wanted.value, **parameters)
 
             yield there, max(1, int(limits["in_flight"]))
         return
-    ask = partial(_job, _within_bounds(asked), settings)
+    ask = partial(_asked, _within_bounds(parameters), settings)
     count = lanes_for(images, settings)
     with lanes(settings, wanted, count=count, ask=ask) as here:
         yield here, count
 
 
-def _asked(arguments: argparse.Namespace) -> Asked:
-    asked: Asked = {}
+def _parameters(arguments: argparse.Namespace) -> Parameters:
+    parameters: Parameters = {}
     for name in (
         "model",
         "page",
@@ -130,23 +130,23 @@ def _asked(arguments: argparse.Namespace) -> Asked:
         "min_score",
     ):
         if getattr(arguments, name) is not None:
-            asked[name] = getattr(arguments, name)
-    return asked
+            parameters[name] = getattr(arguments, name)
+    return parameters
 
 
-def _within_bounds(asked: Asked) -> SegmentQuery:
+def _within_bounds(parameters: Parameters) -> SegmentQuery:
     """Read what is asked as a server does; the first that is out of bounds is named."""
     try:
-        return SegmentQuery.model_validate(asked)
+        return SegmentQuery.model_validate(parameters)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).replace("_", "-")
         raise DiscernError(f"--{name}: {first['msg']}, not {first['input']}") from error
 
 
-def _job(query: SegmentQuery, settings: Settings, deadline: Deadline) -> Job:
+def _asked(query: SegmentQuery, settings: Settings, deadline: Deadline) -> Asked:
     """Return what is asked of an image in this process."""
-    return Job(
+    return Asked(
         request_id=uuid.uuid4().hex,
         deadline=deadline,
         model=query.model or settings.default_model,

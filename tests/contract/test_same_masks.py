@@ -12,7 +12,7 @@ from PIL import Image
 
 from service.domain import Deadline, Instance
 from service.gateway import Gateway, assemble
-from service.request import Job, Result
+from service.request import Asked, Result
 from service.settings import Settings
 from tests.triton_server.server import TritonServer
 
@@ -47,7 +47,7 @@ async def results(
         (
             await gateway.segmenter.segment(
                 image,
-                Job(request_id="same", deadline=Deadline.after(120.0), model=model, scale=scale),
+                Asked(request_id="same", deadline=Deadline.after(120.0), model=model, scale=scale),
                 lambda _: b"",
             )
         ).result

@@ -21,7 +21,7 @@ from service.imaging.geometry import fit_batch
 from service.pipeline import Segmenter
 from service.postprocess.labelled import ExtractOptions
 from service.postprocess.segmentation import Segmentation
-from service.request import Job, Reply, Seen
+from service.request import Asked, Reply, Seen
 from service.telemetry.metrics import Metrics
 from service.together import look_together
 from service.workers import Gate, Workers
@@ -56,13 +56,13 @@ async def segmenter(
     workers.close()
 
 
-def job_for(model: str, **wanted: object) -> Job:
-    return Job(request_id="labels", deadline=Deadline.after(60), model=model, **wanted)  # type: ignore[arg-type]
+def asked_for(model: str, **wanted: object) -> Asked:
+    return Asked(request_id="labels", deadline=Deadline.after(60), model=model, **wanted)  # type: ignore[arg-type]
 
 
 async def ask(segmenter: Segmenter, model: str, seed: int, **wanted: object) -> Reply:
     source = png_of(draw_scene(seed)[0])
-    return await segmenter.segment(source, job_for(model, **wanted), WRITERS[Format.RLE].render)
+    return await segmenter.segment(source, asked_for(model, **wanted), WRITERS[Format.RLE].render)
 
 
 def draw_fading(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
@@ -100,7 +100,7 @@ async def test_padding_does_not_count(
     image = draw_fading(size)
     source = png_of(image.transpose(1, 0, 2).copy() if upright else image)
     ours, theirs = [
-        (await segmenter.segment(source, job_for(model), WRITERS[Format.RLE].render)).result
+        (await segmenter.segment(source, asked_for(model), WRITERS[Format.RLE].render)).result
         for model in (MODEL, WHOLE)
     ]
     assert ours.segmentation.count > 3
@@ -114,12 +114,12 @@ async def test_each_image_of_a_batch_has_its_own_padding(segmenter: Segmenter) -
     files = [png_of(draw_fading(size)) for size in SIZES]
     found = []
     for model in (MODEL, WHOLE):
-        jobs = [job_for(model) for _ in files]
-        looked = await look_together(segmenter, files, jobs)
+        asked = [asked_for(model) for _ in files]
+        looked = await look_together(segmenter, files, asked)
         seen = [entry for entry in looked if isinstance(entry, Seen)]
         replies = [
-            await segmenter.segment(entry, job, WRITERS[Format.RLE].render)
-            for entry, job in zip(seen, jobs, strict=True)
+            await segmenter.segment(entry, one, WRITERS[Format.RLE].render)
+            for entry, one in zip(seen, asked, strict=True)
         ]
         found.append([masks(reply.result.segmentation) for reply in replies])
     assert len(found[0]) == len(SIZES)
@@ -179,10 +179,10 @@ async def test_what_the_server_decides_cannot_be_asked_for(segmenter: Segmenter)
 
 
 async def test_a_picture_of_the_embedding_is_refused_with_the_reason(segmenter: Segmenter) -> None:
-    job = job_for(WHOLE)
+    asked = asked_for(WHOLE)
     render = WRITERS[Format.EMBEDDING_PNG].render
     with pytest.raises(BadParameter, match="sends no embedding"):
-        await segmenter.segment(png_of(draw_scene(0)[0]), job, render)
+        await segmenter.segment(png_of(draw_scene(0)[0]), asked, render)
 
 
 async def test_the_stage_alone_is_no_model_of_the_gateway(segmenter: Segmenter) -> None:

@@ -11,7 +11,7 @@ import orjson
 from fastapi import Request
 
 from service.api.intake import bounded, in_time, parse_json
-from service.api.orders import deadline_of, job_of, still_open
+from service.api.orders import asked_of, deadline_of, still_open
 from service.api.presence import while_connected
 from service.api.problems import problems
 from service.api.schemas import SegmentQuery
@@ -57,11 +57,11 @@ async def segment(
     request: Request, gateway: Gateway, data: bytes, query: SegmentQuery, render: Render
 ) -> Reply:
     """Segment an image as `POST /segment` would, and write it as the tool reads it."""
-    job = job_of(
+    asked = asked_of(
         query,
         gateway,
         request_id=request.state.request_id,
         deadline=deadline_of(query, None, gateway),
         headers={},
     )
-    return await while_connected(request, gateway.segmenter.segment(data, job, render))
+    return await while_connected(request, gateway.segmenter.segment(data, asked, render))

@@ -14,15 +14,15 @@ from service.api.schemas import Format
 from service.domain import Deadline
 from service.errors import ArtefactError, BrokenImage
 from service.local import lanes, lanes_for
-from service.request import Job
+from service.request import Asked
 from service.settings import Settings
 from tests.scenes import MODEL, draw_scene, png_of, write_scenes_model
 
 PICTURES = [draw_scene(seed) for seed in range(6)]
 
 
-def ask(deadline: Deadline) -> Job:
-    return Job(request_id="local", deadline=deadline, model=MODEL)
+def ask(deadline: Deadline) -> Asked:
+    return Asked(request_id="local", deadline=deadline, model=MODEL)
 
 
 def settings(repository: Path) -> Settings:

@@ -27,7 +27,7 @@ from service.domain import Category, Deadline, DecodedImage, Prediction
 from service.masks.rle import describe_labels
 from service.postprocess.segmentation import Segmentation
 from service.recipe import Recipe
-from service.request import Job, Result, Seen
+from service.request import Asked, Result, Seen
 from tests.scenes import draw_scene
 
 # pycocotools 2.0.11 speaks to NumPy 2 in the way of NumPy 1.
@@ -47,7 +47,7 @@ def _result_of(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.int32]) -> R
     padded[:3, :height, :width] = image.transpose(2, 0, 1) / 64
     padded[3, :height, :width] = np.where(labels, 3, -3)
     return Result(
-        job=Job(request_id="r", deadline=Deadline.after(60), model="m", image_id=42),
+        asked=Asked(request_id="r", deadline=Deadline.after(60), model="m", image_id=42),
         seen=Seen(
             Model("m", "1", RECIPE),
             DecodedImage(image, "png"),

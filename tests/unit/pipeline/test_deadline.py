@@ -15,7 +15,7 @@ from service.domain import Category, Deadline, ImageLimits
 from service.errors import DeadlineExceeded
 from service.pipeline import Segmenter
 from service.recipe import Recipe
-from service.request import Job
+from service.request import Asked
 from service.telemetry.metrics import Metrics
 from service.workers import Gate, Workers
 
@@ -60,9 +60,9 @@ def segmenter(workers: Workers) -> Segmenter:
 async def test_a_server_that_does_not_say_what_it_serves_is_waited_for_until_the_deadline(
     segmenter: Segmenter,
 ) -> None:
-    job = Job(request_id="r", deadline=Deadline.after(0.05), model="nuclei")
+    asked = Asked(request_id="r", deadline=Deadline.after(0.05), model="nuclei")
     with pytest.raises(DeadlineExceeded) as caught:
-        await segmenter.segment(b"", job, lambda _: b"")
+        await segmenter.segment(b"", asked, lambda _: b"")
     assert caught.value.stage == "queue"
 
 
@@ -72,7 +72,7 @@ async def test_work_that_no_thread_is_free_for_names_the_stage_it_would_have_bee
     done = threading.Event()
     busy = asyncio.ensure_future(workers.run(Deadline.after(10), done.wait, 10))
     await asyncio.sleep(0)  # now it is the first that the thread is given
-    job = Job(request_id="r", deadline=Deadline.after(0.05), model="nuclei")
+    asked = Asked(request_id="r", deadline=Deadline.after(0.05), model="nuclei")
     recipe = Recipe(
         method="discriminative",
         embedding_size=1,
@@ -81,7 +81,7 @@ async def test_work_that_no_thread_is_free_for_names_the_stage_it_would_have_bee
         decoder={"bandwidth": 1.0},
     )
     with pytest.raises(DeadlineExceeded) as caught:
-        await segmenter.decode(b"", Model("nuclei", "1", recipe), job)
+        await segmenter.decode(b"", Model("nuclei", "1", recipe), asked)
     done.set()
     await busy
     assert caught.value.stage == "decode"

@@ -19,7 +19,7 @@ from service.errors import BadParameter
 from service.gateway import Gateway
 from service.local import running_gateway
 from service.postprocess.labelled import ExtractOptions
-from service.request import Job, Reply
+from service.request import Asked, Reply
 from service.settings import Settings
 from service.together import look_together
 from tests.live import ROOT
@@ -40,14 +40,14 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
         yield running
 
 
-def half(**wanted: Any) -> Job:
+def half(**wanted: Any) -> Asked:
     """Ask for `TWICE` at half its scale, or for what else is wanted."""
-    asked = {"model": MODEL, "scale": 0.5, **wanted}
-    return Job(request_id="scale", deadline=Deadline.after(60), **asked)
+    fields = {"model": MODEL, "scale": 0.5, **wanted}
+    return Asked(request_id="scale", deadline=Deadline.after(60), **fields)
 
 
-async def reply_of(gateway: Gateway, job: Job, kind: Format = Format.RLE) -> Reply:
-    return await gateway.segmenter.segment(TWICE, job, WRITERS[kind].render)
+async def reply_of(gateway: Gateway, asked: Asked, kind: Format = Format.RLE) -> Reply:
+    return await gateway.segmenter.segment(TWICE, asked, WRITERS[kind].render)
 
 
 async def test_masks_have_the_size_of_the_image(gateway: Gateway) -> None:
@@ -72,8 +72,8 @@ async def test_tiles_are_cut_from_what_the_network_sees(gateway: Gateway) -> Non
 async def test_the_smallest_area_is_in_pixels_of_the_image(gateway: Gateway, tile_px: int) -> None:
     areas = (await reply_of(gateway, half())).result.segmentation.areas_px
     least = int(np.median(areas))
-    job = half(options=ExtractOptions(min_area=least), tile_px=tile_px)
-    kept = (await reply_of(gateway, job)).result.segmentation.areas_px
+    asked = half(options=ExtractOptions(min_area=least), tile_px=tile_px)
+    kept = (await reply_of(gateway, asked)).result.segmentation.areas_px
     assert 0 < kept.size < areas.size
     assert kept.min() >= least
 
@@ -122,9 +122,11 @@ async def test_magnified_nuclei_are_found_where_the_scale_says_so() -> None:
     f1 = {}
     async with running_gateway(Settings(model_repository=ROOT / "model_repository")) as running:
         for scale in (1.0, 0.25):
-            job = Job(
+            asked = Asked(
                 request_id="nuclei", deadline=Deadline.after(120), model="nuclei", scale=scale
             )
-            reply = await running.segmenter.segment(png_of(large), job, WRITERS[Format.RLE].render)
+            reply = await running.segmenter.segment(
+                png_of(large), asked, WRITERS[Format.RLE].render
+            )
             f1[scale] = match(overlap(drawn, reply.result.segmentation.labels), 0.5).f1
     assert f1[0.25] > max(0.8, f1[1.0] + 0.2)

@@ -18,7 +18,7 @@ from service.domain import Category, Deadline, DecodedImage, ImageLimits, Predic
 from service.gateway import Gateway
 from service.local import running_gateway
 from service.recipe import Recipe
-from service.request import Job, Reply, Seen
+from service.request import Asked, Reply, Seen
 from service.scale_search import OCTAVE, Look, best_look, judge, largest_scale, part_at
 from service.settings import Settings
 from tests.live import ROOT
@@ -155,10 +155,10 @@ SAMPLE = NucleiDataset(count=1, seed=9, size=192)[0]
 
 
 async def search(gateway: Gateway, pixels: np.ndarray, **wanted: int | bool) -> Reply:
-    job = Job(
+    asked = Asked(
         request_id="auto", deadline=Deadline.after(120), model="nuclei", scale=None, **wanted  # type: ignore[arg-type]
     )  # fmt: skip
-    return await gateway.segmenter.segment(png_of(pixels), job, WRITERS[Format.RLE].render)
+    return await gateway.segmenter.segment(png_of(pixels), asked, WRITERS[Format.RLE].render)
 
 
 @pytest.mark.parametrize("tile_px", [256, 1024])

@@ -19,7 +19,7 @@ from service.errors import BadParameter
 from service.gateway import Gateway
 from service.local import running_gateway
 from service.postprocess.labelled import ExtractOptions
-from service.request import Job, Reply
+from service.request import Asked, Reply
 from service.settings import Settings
 from tests.live import ROOT
 from tests.scenes import MODEL, write_scenes_model
@@ -49,12 +49,12 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 async def reply_of(
-    gateway: Gateway, pixels: npt.NDArray[np.uint8], *, kind: Format = Format.RLE, **asked: Any
+    gateway: Gateway, pixels: npt.NDArray[np.uint8], *, kind: Format = Format.RLE, **wanted: Any
 ) -> Reply:
-    """Segment a picture; what is asked are fields of `Job`."""
-    fields = {"model": "nuclei", **asked}
-    job = Job(request_id="tiles", deadline=Deadline.after(120), keep=True, **fields)
-    return await gateway.segmenter.segment(png(pixels), job, WRITERS[kind].render)
+    """Segment a picture; what is asked are fields of `Asked`."""
+    fields = {"model": "nuclei", **wanted}
+    asked = Asked(request_id="tiles", deadline=Deadline.after(120), keep=True, **fields)
+    return await gateway.segmenter.segment(png(pixels), asked, WRITERS[kind].render)
 
 
 async def test_an_image_in_tiles_gets_the_masks_of_the_image_as_a_whole(gateway: Gateway) -> None:

@@ -16,7 +16,7 @@ from service.backends.embedded import EmbeddedBackend
 from service.domain import Deadline, ImageLimits, Priority
 from service.errors import BackendFailed, DiscernError, UnsupportedFormat
 from service.pipeline import Segmenter
-from service.request import Job, Seen
+from service.request import Asked, Seen
 from service.telemetry.metrics import Metrics
 from service.together import group_small, look_together
 from service.workers import Gate, Workers
@@ -62,8 +62,8 @@ def calls(segmenter: Segmenter) -> list[tuple[int, ...]]:
     return segmenter.backend.shapes
 
 
-def job(**wanted: object) -> Job:
-    return Job(request_id="together", deadline=Deadline.after(60), model=MODEL, **wanted)  # type: ignore[arg-type]
+def asking(**wanted: object) -> Asked:
+    return Asked(request_id="together", deadline=Deadline.after(60), model=MODEL, **wanted)  # type: ignore[arg-type]
 
 
 def picture(height: int, width: int, *, seed: int = 0) -> bytes:
@@ -101,18 +101,18 @@ async def test_images_of_one_shape_share_a_call_as_far_as_the_model_takes_them(
     segmenter: Segmenter,
 ) -> None:
     files = [picture(32, 48, seed=i) for i in range(6)] + [picture(64, 32)]
-    found = await look_together(segmenter, files, [job() for _ in files])
+    found = await look_together(segmenter, files, [asking() for _ in files])
     assert calls(segmenter) == [(4, 32, 48, 3), (2, 32, 48, 3), (1, 64, 32, 3)]
     assert all(isinstance(seen, Seen) and seen.prediction for seen in found)
 
 
 async def test_answers_are_those_of_the_images_one_by_one(segmenter: Segmenter) -> None:
     files = [png_of(draw_scene(seed)[0]) for seed in range(3)]
-    seen = await look_together(segmenter, files, [job() for _ in files])
+    seen = await look_together(segmenter, files, [asking() for _ in files])
     for file, source in zip(files, seen, strict=True):
         assert isinstance(source, Seen)
-        together = await segmenter.segment(source, job(), WRITER.render)
-        alone = await segmenter.segment(file, job(), WRITER.render)
+        together = await segmenter.segment(source, asking(), WRITER.render)
+        alone = await segmenter.segment(file, asking(), WRITER.render)
         assert together.body == alone.body
 
 
@@ -120,7 +120,7 @@ async def test_a_call_names_the_size_of_each_image_without_its_padding(
     segmenter: Segmenter,
 ) -> None:
     files = [picture(31, 45), picture(26, 48), picture(32, 41)]
-    await look_together(segmenter, files, [job() for _ in files])
+    await look_together(segmenter, files, [asking() for _ in files])
     assert isinstance(segmenter.backend, CountingBackend)
     assert calls(segmenter) == [(3, 32, 48, 3)]
     assert segmenter.backend.sizes == [(31, 45), (26, 48), (32, 41)]
@@ -130,12 +130,12 @@ async def test_every_image_of_a_call_has_spent_its_time_in_the_network(
     segmenter: Segmenter,
 ) -> None:
     files = [picture(32, 48, seed=i) for i in range(3)] + [picture(64, 32)]
-    jobs = [job() for _ in files]
-    await look_together(segmenter, files, jobs)
-    for each in jobs:
+    asked = [asking() for _ in files]
+    await look_together(segmenter, files, asked)
+    for each in asked:
         stages = [interval.stage for interval in each.clock.intervals if interval.stage != "queue"]
         assert list(dict.fromkeys(stages)) == ["decode", "inference"]
-    sharing, alone = jobs[0].clock.intervals, jobs[3].clock.intervals
+    sharing, alone = asked[0].clock.intervals, asked[3].clock.intervals
     first_call = max(end for stage, _, end in sharing if stage == "inference")
     assert first_call <= min(began for stage, began, _ in alone if stage == "inference")
     assert all(end < first_call for stage, _, end in alone if stage == "decode")
@@ -143,7 +143,7 @@ async def test_every_image_of_a_call_has_spent_its_time_in_the_network(
 
 async def test_a_broken_image_does_not_touch_the_others(segmenter: Segmenter) -> None:
     files = [picture(32, 32), b"nothing", picture(32, 32)]
-    first, broken, last = await look_together(segmenter, files, [job() for _ in files])
+    first, broken, last = await look_together(segmenter, files, [asking() for _ in files])
     assert isinstance(broken, UnsupportedFormat)
     assert isinstance(first, Seen)
     assert isinstance(last, Seen)
@@ -154,24 +154,24 @@ async def test_a_call_that_fails_is_the_answer_of_its_images_only(segmenter: Seg
     assert isinstance(segmenter.backend, CountingBackend)
     segmenter.backend.failing_side = 64
     files = [picture(32, 32), picture(64, 32), picture(64, 32)]
-    found = await look_together(segmenter, files, [job() for _ in files])
+    found = await look_together(segmenter, files, [asking() for _ in files])
     assert [isinstance(entry, DiscernError) for entry in found] == [False, True, True]
 
 
 async def test_an_image_beyond_the_tile_is_left_to_be_cut(segmenter: Segmenter) -> None:
-    [seen] = await look_together(segmenter, [picture(96, 32)], [job(tile_px=64)])
+    [seen] = await look_together(segmenter, [picture(96, 32)], [asking(tile_px=64)])
     assert isinstance(seen, Seen)
     assert seen.prediction is None
     assert calls(segmenter) == []
 
 
 async def test_small_tiles_share_calls(segmenter: Segmenter) -> None:
-    await segmenter.segment(picture(200, 200), job(tile_px=64), WRITER.render)
+    await segmenter.segment(picture(200, 200), asking(tile_px=64), WRITER.render)
     assert [shape[0] for shape in calls(segmenter)] == [4, 4, 4, 4]
 
 
 async def test_the_backend_is_told_what_nobody_waits_for(segmenter: Segmenter) -> None:
-    waiting = job(priority=Priority.BACKGROUND)
+    waiting = asking(priority=Priority.BACKGROUND)
     await segmenter.segment(picture(32, 32), waiting, WRITER.render)
     assert isinstance(segmenter.backend, CountingBackend)
     assert segmenter.backend.priorities == {Priority.BACKGROUND}

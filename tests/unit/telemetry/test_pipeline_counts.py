@@ -16,7 +16,7 @@ from service.backends.factory import create_backend
 from service.domain import Deadline, ImageLimits
 from service.errors import BackendFailed, BackendUnavailable
 from service.pipeline import Segmenter
-from service.request import Job
+from service.request import Asked
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import Trace
@@ -73,10 +73,10 @@ async def segment(backend: TellingBackend, metrics: Metrics, trace: Trace) -> No
     workers = Workers(1)
     try:
         segmenter = Segmenter(backend, workers, Gate(slots=1, waiting=0), metrics, ImageLimits())
-        job = Job(
+        asked = Asked(
             request_id="r", deadline=Deadline.after(60), model=MODEL, headers=trace.outgoing()
         )
-        await segmenter.segment(SCENE, job, lambda _: b"")
+        await segmenter.segment(SCENE, asked, lambda _: b"")
     finally:
         await asyncio.sleep(0)  # stages are counted once the answer is on its way
         workers.close()

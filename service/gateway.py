@@ -21,8 +21,10 @@ class Gateway:
     """A pipeline with what it needs to run, and what watches over it."""
 
     settings: Settings
-    segmenter: Segmenter
+    backend: Backend
+    gate: Gate
     workers: Workers
+    segmenter: Segmenter
     lifecycle: Lifecycle
     metrics: Metrics
     embeddings: EmbeddingCache
@@ -31,7 +33,7 @@ class Gateway:
         """Take nothing new, finish what runs, close the backend, end the threads."""
         self.lifecycle.refuse()
         self.embeddings.clear()
-        await self.segmenter.backend.aclose()
+        await self.backend.aclose()
         self.workers.close()
 
 
@@ -64,7 +66,7 @@ def assemble(
     )
     _watch(metrics, gate, workers)
     metrics.embeddings_held.set_function(lambda: embeddings.held_bytes)
-    return Gateway(settings, segmenter, workers, lifecycle, metrics, embeddings)
+    return Gateway(settings, backend, gate, workers, segmenter, lifecycle, metrics, embeddings)
 
 
 def _watch(metrics: Metrics, gate: Gate, workers: Workers) -> None:

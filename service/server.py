@@ -67,7 +67,7 @@ class DrainingServer(uvicorn.Server):
         self._on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
     async def _drain(self) -> None:
-        gate, settings = self._gateway.segmenter.gate, self._gateway.settings
+        gate, settings = self._gateway.gate, self._gateway.settings
         await asyncio.sleep(settings.drain_notice_s)
         self._gateway.lifecycle.refuse()
         for connection in list(self.server_state.connections):

@@ -168,7 +168,7 @@ async def segment_batch(
     deadline_of(query, timeout_s, gateway)  # its bounds are checked before anything is read
     await check_for_later(query, gateway)
     with ExitStack() as stack:
-        arrived = stack.enter_context(gateway.segmenter.gate.body())
+        arrived = stack.enter_context(gateway.gate.body())
         files = await _read(request, gateway, arrived)
         batch = _Batch(gateway, query, timeout_s, request.state.request_id, writer)
         accept = whole_header(request, "accept")
@@ -244,7 +244,7 @@ async def _answers(
     batch: _Batch, files: tuple[File, ...], framed: Callable[[str, bytes], bytes]
 ) -> AsyncIterator[bytes]:
     """Work on a few images at a time, so that single requests still find room."""
-    at_once = max(1, batch.gateway.segmenter.gate.slots // 2)
+    at_once = max(1, batch.gateway.gate.slots // 2)
     todo = iter(await asyncio.to_thread(batch.groups, files))  # it reads every header
     running: set[asyncio.Task[list[tuple[bytes, bool]]]] = set()
     failed = 0

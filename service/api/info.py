@@ -43,13 +43,13 @@ _NOT_READY: dict[int | str, dict[str, Any]] = {
 async def list_models(gateway: GatewayOf) -> list[ModelOut]:
     """List the models that are served."""
     default = gateway.settings.default_model
-    return [_model_out(model, default) for model in await gateway.segmenter.backend.models()]
+    return [_model_out(model, default) for model in await gateway.backend.models()]
 
 
 @router.get("/models/{name}", tags=["models"], dependencies=_KEYED, responses=_MODEL_PROBLEMS)
 async def get_model(name: str, gateway: GatewayOf) -> ModelOut:
     """Describe the newest version of one model."""
-    model = await gateway.segmenter.backend.model(name)
+    model = await gateway.backend.model(name)
     return _model_out(model, gateway.settings.default_model)
 
 
@@ -74,8 +74,8 @@ async def get_limits(gateway: GatewayOf) -> LimitsOut:
         scale=Bound(min=MIN_SCALE, max=MAX_SCALE),
         tile=Bound(min=MIN_TILE_PX, max=MAX_TILE_PX),
         max_instances=Bound(min=1, max=settings.max_instances),
-        in_flight=gateway.segmenter.gate.slots,
-        queue=gateway.segmenter.gate.waiting,
+        in_flight=gateway.gate.slots,
+        queue=gateway.gate.waiting,
         embeddings_kept_s=settings.embedding_cache_s if settings.embedding_cache_bytes else 0,
     )
 

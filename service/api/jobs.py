@@ -118,7 +118,7 @@ async def submit_job(
     still_open(gateway)
     _check_key(key)
     await check_for_later(query, gateway)
-    with gateway.segmenter.gate.body(later=True) as arrived:
+    with gateway.gate.body(later=True) as arrived:
         images = await _images(request, gateway.settings, arrived)
         parameters = query.model_dump_json(exclude_defaults=True)
         digest = await asyncio.to_thread(_digest, parameters, images)

@@ -50,7 +50,7 @@ async def taken_up(request: Request) -> None:
     request.state.log["model"] = model if model in gateway.lifecycle.model_names else "unknown"
     still_open(gateway)
     if not wants_job(request):
-        gateway.segmenter.gate.check_room()
+        gateway.gate.check_room()
     await within_quota(request, caller)
 
 
@@ -104,7 +104,7 @@ async def check_for_later(query: SegmentQuery, gateway: Gateway) -> None:
         if given:
             raise BadParameter(f"neither a batch nor a job has {parameter}", parameter=parameter)
     model = query.model or gateway.settings.default_model
-    await gateway.segmenter.backend.model(model, query.version)
+    await gateway.backend.model(model, query.version)
 
 
 def deadline_of(query: SegmentQuery, timeout_s: float | None, gateway: Gateway) -> Deadline:

@@ -48,7 +48,7 @@ async def model_metadata(
     name: Name, gateway: GatewayOf, version: Version | None = None
 ) -> JSONResponse:
     """Describe a model's tensors."""
-    backend = gateway.segmenter.backend
+    backend = gateway.backend
     model = await backend.model(name, version)
     ready = [other.version for other in await backend.models() if other.name == name]
     return JSONResponse(
@@ -68,7 +68,7 @@ async def model_ready(
     name: Name, gateway: GatewayOf, version: Version | None = None
 ) -> JSONResponse:
     """Say whether a model may be asked."""
-    await gateway.segmenter.backend.model(name, version)
+    await gateway.backend.model(name, version)
     state = await gateway.lifecycle.readiness()
     return JSONResponse(
         {"name": name, "ready": state.ready}, status_code=200 if state.ready else 503
@@ -78,7 +78,7 @@ async def model_ready(
 @router.post("/v2/repository/index", **_KEYED)
 async def repository_index(gateway: GatewayOf) -> JSONResponse:
     """List what is served (model repository extension)."""
-    models = await gateway.segmenter.backend.models()
+    models = await gateway.backend.models()
     return JSONResponse(
         [{"name": model.name, "version": model.version, "state": "READY"} for model in models]
     )

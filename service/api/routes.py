@@ -73,7 +73,7 @@ async def _segment(
 ) -> Reply:
     """Take the body in, then segment it for as long as the client is there."""
     try:
-        with gateway.segmenter.gate.body() as arrived:
+        with gateway.gate.body() as arrived:
             source = await _source(request, query, gateway, deadline, arrived)
             # Its clock begins when the body is there: a slow sender does not queue.
             asked = asked_of(

@@ -41,7 +41,7 @@ async def json_body(request: Request, gateway: Gateway) -> AsyncIterator[Any]:
     """
     still_open(gateway)
     settings = gateway.settings
-    with gateway.segmenter.gate.body() as arrived:
+    with gateway.gate.body() as arrived:
         async with in_time(settings.receive_s):
             chunks = bounded(request, settings.max_body_bytes, arrived)
             body = b"".join([chunk async for chunk in chunks])

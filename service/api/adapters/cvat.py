@@ -43,13 +43,13 @@ _CALL: Final = object_body({"image": BASE64}, {"threshold": _THRESHOLD})
 @router.get("/api/functions", responses=problems(502, 503))
 async def list_functions(gateway: GatewayOf) -> dict[str, Any]:
     """List the models as CVAT's functions, by name."""
-    return {model.name: _function(model) for model in await gateway.segmenter.backend.models()}
+    return {model.name: _function(model) for model in await gateway.backend.models()}
 
 
 @router.get("/api/functions/{name}", responses=problems(404, 502, 503))
 async def get_function(name: str, gateway: GatewayOf) -> dict[str, Any]:
     """Describe one model as a function."""
-    return _function(await gateway.segmenter.backend.model(name))
+    return _function(await gateway.backend.model(name))
 
 
 @router.post("/api/function_invocations", responses=CALL_PROBLEMS, openapi_extra=takes(_CALL))

@@ -87,7 +87,7 @@ async def health() -> dict[str, str]:
 
 async def setup(gateway: GatewayOf) -> dict[str, str]:
     """Name the model that predicts."""
-    model = await gateway.segmenter.backend.model(gateway.settings.default_model)
+    model = await gateway.backend.model(gateway.settings.default_model)
     return {"model_version": f"{model.name}/{model.version}"}
 
 
@@ -103,7 +103,7 @@ async def _predict(request: Request, gateway: Gateway, images: TaskImages) -> li
         results = []
         for image in named:
             deadline = Deadline.after(gateway.settings.timeout_ms / 1e3)
-            with gateway.segmenter.gate.body() as arrived:
+            with gateway.gate.body() as arrived:
                 data = await images.read(image, elsewhere, deadline, arrived)
                 results.append(await _one(request, gateway, data, query, config))
     return results

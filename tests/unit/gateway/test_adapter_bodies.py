@@ -30,7 +30,7 @@ both = pytest.mark.parametrize(("path", "body"), [CVAT, LABEL_STUDIO], ids=["cva
 
 async def opened(start_app: StartApp, **settings: object) -> tuple[FastAPI, Gate]:
     app = await start_app(adapters="cvat,label_studio", **settings)
-    return app, app.state.gateway.segmenter.gate
+    return app, app.state.gateway.gate
 
 
 @both

@@ -88,4 +88,4 @@ async def test_a_caller_who_reads_no_further_keeps_no_memory(start_app: StartApp
     call.send(body)
     async with asyncio.timeout(10):
         assert await call.answered() == 200
-    assert app.state.gateway.segmenter.gate.held_bytes == 0
+    assert app.state.gateway.gate.held_bytes == 0

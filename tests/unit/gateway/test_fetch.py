@@ -72,7 +72,7 @@ async def test_an_image_by_address_counts_until_its_answer_is_there(
     app = await start_app(
         adapters="label_studio", url_hosts=host, url_private=True, max_in_flight=1
     )
-    gate = app.state.gateway.segmenter.gate
+    gate = app.state.gateway.gate
     url = f"{host}/image"
     body = orjson.dumps(
         {"image": {"url": url}, "label_config": LABEL_CONFIG, "tasks": [{"data": {"i": url}}]}

@@ -127,7 +127,7 @@ async def test_a_full_server_takes_jobs(
 ) -> None:
     app = await start_app(jobs_file=tmp_path / "jobs", max_in_flight=1, max_queue=0)
     client = await connect(app)
-    async with app.state.gateway.segmenter.gate.admitted(Deadline.after(30)):
+    async with app.state.gateway.gate.admitted(Deadline.after(30)):
         assert (await client.post("/segment", content=png(), headers=PNG)).status_code == 503
         accepted = await client.post(path, content=png(), headers=headers)
     assert accepted.status_code == 202
@@ -141,11 +141,11 @@ async def test_a_running_job_is_cancelled_and_its_place_is_free_at_once(
     client = await connect(app)
     accepted = await client.post("/jobs?model=slow", content=SLOW_IMAGE, headers=PNG)
     path = accepted.headers["location"]
-    await until(lambda: app.state.gateway.segmenter.gate.in_flight)
+    await until(lambda: app.state.gateway.gate.in_flight)
     async with asyncio.timeout(20):
         unfinished = await client.get(f"{path}/result")
         cancelled = await client.delete(path)
-        await app.state.gateway.segmenter.gate.idle()
+        await app.state.gateway.gate.idle()
     assert (unfinished.status_code, unfinished.json()["code"]) == (409, "job-has-no-result")
     assert cancelled.json()["status"] == "cancelled"
     assert (await client.get(f"{path}/result")).status_code == 409

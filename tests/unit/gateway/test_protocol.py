@@ -53,7 +53,7 @@ async def test_a_new_version_takes_over_while_requests_run(
     client = await connect(app)
     running = Call(app)
     running.send(png(corner=2))
-    await until(lambda: app.state.gateway.segmenter.gate.in_flight)
+    await until(lambda: app.state.gateway.gate.in_flight)
     shutil.copytree(folder / "1", folder / "2")
     assert (await client.post("/v2/repository/models/slow/load")).status_code == 200
     described = (await client.get("/v2/models/slow")).json()

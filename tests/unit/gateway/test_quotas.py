@@ -100,7 +100,7 @@ async def test_what_a_full_server_refuses_counts_against_no_quota(
 ) -> None:
     app = await start_app(quota="1/hour", max_in_flight=1, max_queue=0)
     client = await connect(app)
-    async with app.state.gateway.segmenter.gate.admitted(Deadline.after(30)):
+    async with app.state.gateway.gate.admitted(Deadline.after(30)):
         assert (await client.post("/segment?min_area=x")).status_code == 503
     answer = await client.post("/segment")
     assert (answer.status_code, answer.headers["ratelimit"][:14]) == (400, '"requests";r=0')

@@ -26,7 +26,7 @@ JSON = {"content-type": "application/json"}
 
 
 def gate_of(app: FastAPI) -> Gate:
-    gate = app.state.gateway.segmenter.gate
+    gate = app.state.gateway.gate
     assert isinstance(gate, Gate)
     return gate
 

@@ -157,7 +157,9 @@ export class View {
     stage.addEventListener("click", (event) => {
       if (this.dragged || (event.detail > 1 && this.zoomed)) event.stopPropagation();
     }, { capture: true });
-    stage.addEventListener("dblclick", () => this.zoomed && this.fit());
+    stage.addEventListener("dblclick", () => {
+      if (this.zoomed && !this.dragged) this.fit(); // drags that follow each other soon are no clicks
+    });
   }
 
   /** A gesture goes on as it began: one that scrolls the page does not zoom what comes under it. */

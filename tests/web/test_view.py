@@ -92,6 +92,19 @@ def test_dragging_moves_and_chooses_nothing_and_a_double_click_fits(
     assert page.text("summary").startswith("Instance ")  # the first click chose it
 
 
+def test_drags_that_follow_each_other_soon_are_no_double_click(
+    page: Page, scene_file: Path
+) -> None:
+    page.choose_file(scene_file).shows(DISCS)
+    page.find("stage").send_keys("++++")
+    left, top, width = _place(page)
+    stroke = ActionChains(page.browser, duration=20).move_to_element(page.find("stage"))
+    for _ in range(2):
+        stroke.click_and_hold().move_by_offset(-60, 0).release().move_by_offset(60, 0)
+    stroke.perform()
+    assert _place(page) == pytest.approx([left - 120, top, width], abs=0.1)
+
+
 def test_two_fingers_zoom_between_them(page: Page, scene_file: Path) -> None:
     page.choose_file(scene_file).shows(DISCS)
     before = _zoom(page)

@@ -165,7 +165,8 @@ export class View {
   /** A gesture goes on as it began: one that scrolls the page does not zoom what comes under it. */
   beginTurn(event) {
     if (event.timeStamp - this.lastTurn > GESTURE_MS) {
-      this.turns = this.stage.contains(event.target) && (this.zoomed || event.ctrlKey || event.deltaY < 0);
+      const enlarges = event.deltaY < 0 && this.scale < this.most;
+      this.turns = this.stage.contains(event.target) && (this.zoomed || event.ctrlKey || enlarges);
     }
     this.lastTurn = event.timeStamp;
   }

@@ -76,6 +76,18 @@ def test_a_wheel_that_has_nothing_to_zoom_scrolls_the_page(page: Page, scene_fil
     assert _zoom(page) == before
 
 
+def test_a_wheel_that_cannot_enlarge_scrolls_the_page(page: Page, tmp_path: Path) -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[2:6, 2:6] = 200
+    file = tmp_path / "tiny.png"
+    file.write_bytes(png_of(image))
+    page.choose_file(file).shows(1)
+    assert page.find("zoom-in").get_attribute("aria-disabled") == "true"  # all of it fits at more
+    page.script("scrollTo(0, 100)")
+    _turn(page, -200)
+    page.until(lambda: page.script("return scrollY") < 100)
+
+
 def test_dragging_moves_and_chooses_nothing_and_a_double_click_fits(
     page: Page, scene_file: Path
 ) -> None:

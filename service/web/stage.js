@@ -18,6 +18,7 @@ export function drawLayers() {
 /** Put the layers where the view has them, drawn again if it shows more than they hold. */
 function showPart() {
   if (!scene.map) return; // the first answer is under way
+  $("tip").hidden = true; // another instance may have come under the pointer, which says so when it moves
   const dots = view.scale * devicePixelRatio;
   if (state.answer && scene.look(view.visible, dots)) {
     drawLayers();

@@ -88,6 +88,18 @@ def test_a_wheel_that_cannot_enlarge_scrolls_the_page(page: Page, tmp_path: Path
     page.until(lambda: page.script("return scrollY") < 100)
 
 
+def test_what_is_told_at_the_pointer_goes_when_the_picture_moves_under_it(
+    page: Page, scene_file: Path
+) -> None:
+    page.choose_file(scene_file).shows(DISCS)
+    _point(page, (100, 60))
+    assert page.text("tip")
+    page.find("stage").send_keys("+++")
+    assert page.text("tip") == ""
+    _point(page, (320, 190))
+    assert page.text("tip")
+
+
 def test_dragging_moves_and_chooses_nothing_and_a_double_click_fits(
     page: Page, scene_file: Path
 ) -> None:

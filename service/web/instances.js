@@ -53,7 +53,7 @@ const underPointer = (event) => instanceOf(scene.at(...view.at(view.placeOf(even
 function hover(event) {
   if (!state.answer) return;
   const instance = underPointer(event);
-  scene.outline(instance);
+  if (instance !== scene.outlined) scene.outline(instance);
   $("tip").hidden = !instance;
   if (!instance) return;
   $("tip").textContent = describe(instance);

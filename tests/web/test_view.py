@@ -100,6 +100,25 @@ def test_what_is_told_at_the_pointer_goes_when_the_picture_moves_under_it(
     assert page.text("tip")
 
 
+def test_an_outline_is_drawn_once_while_the_pointer_stays_on_its_instance(
+    page: Page, scene_file: Path
+) -> None:
+    page.choose_file(scene_file).shows(DISCS)
+    drawn = "return window.drawn.splice(0).length"
+    page.script(
+        "window.drawn = []; const context = document.getElementById('highlight').getContext('2d');"
+        "const fill = context.fillRect.bind(context);"
+        "context.fillRect = (...box) => { drawn.push(box); fill(...box); }"
+    )
+    _point(page, (100, 60))
+    assert page.script(drawn) > 0
+    _point(page, (101, 60))
+    assert page.script(drawn) == 0
+    ActionChains(page.browser).move_to_element(page.find("bandwidth")).perform()
+    _point(page, (100, 60))
+    assert page.script(drawn) > 0
+
+
 def test_dragging_moves_and_chooses_nothing_and_a_double_click_fits(
     page: Page, scene_file: Path
 ) -> None:

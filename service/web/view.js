@@ -4,6 +4,7 @@ const MOST = 32; // pixels of the page for one of the image, unless the whole im
 const SLACK_PX = 4; // a pointer that moves less than this has not been dragged
 const GESTURE_MS = 300; // turns of a wheel that follow each other sooner are one gesture
 const LINE_PX = 20; // what a wheel that counts in lines moves by
+const ROUNDING = 1e-9; // of factors that take each other back
 const STEP = 1.5; // by how much a key or a button zooms
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -64,6 +65,11 @@ export class View {
     else this.fit();
   }
 
+  /** A scale that is allowed: the least also where only rounding makes it more, or it would count as zoomed. */
+  bounded(scale) {
+    return scale < this.least * (1 + ROUNDING) ? this.least : Math.min(scale, this.most);
+  }
+
   fit() {
     this.scale = this.least;
     this.settle();
@@ -71,7 +77,7 @@ export class View {
 
   /** Enlarge by a factor around a point of the stage, which stays where it is. */
   zoom(factor, { x, y } = { x: this.wide / 2, y: this.high / 2 }) {
-    const scale = between(this.least, this.scale * factor, this.most);
+    const scale = this.bounded(this.scale * factor);
     this.x = x - ((x - this.x) * scale) / this.scale;
     this.y = y - ((y - this.y) * scale) / this.scale;
     this.scale = scale;
@@ -120,7 +126,7 @@ export class View {
 
   /** Leave no room beside the image that it could fill, centre it where it cannot. */
   settle() {
-    this.scale = between(this.least, this.scale, this.most);
+    this.scale = this.bounded(this.scale);
     const along = (start, room, size) => (size <= room ? (room - size) / 2 : between(room - size, start, 0));
     this.x = along(this.x, this.wide, this.image.width * this.scale);
     this.y = along(this.y, this.high, this.image.height * this.scale);

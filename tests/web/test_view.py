@@ -119,6 +119,16 @@ def test_an_outline_is_drawn_once_while_the_pointer_stays_on_its_instance(
     assert page.script(drawn) > 0
 
 
+def test_a_wheel_turned_back_has_nothing_left_to_reduce(page: Page, scene_file: Path) -> None:
+    page.choose_file(scene_file).shows(DISCS)
+    before = _zoom(page)
+    for dy in (61, 128, 170, 172, 300):  # for some of them, in and out multiply to more than 1
+        _turn(page, -dy)
+        _turn(page, dy)
+        page.until(lambda: _zoom(page) == before)
+        assert page.find("zoom-out").get_attribute("aria-disabled") == "true", dy
+
+
 def test_dragging_moves_and_chooses_nothing_and_a_double_click_fits(
     page: Page, scene_file: Path
 ) -> None:

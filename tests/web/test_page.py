@@ -210,6 +210,19 @@ def test_choosing_an_instance_scrolls_its_list_and_not_the_page(
     assert list_y > 0
 
 
+def test_of_a_large_instance_the_area_fits_in_its_line(page: Page, scene_file: Path) -> None:
+    page.script(
+        "const send = fetch; window.fetch = async (...call) => {"
+        " if (!call[0].startsWith('segment?')) return send(...call);"
+        " const answer = await (await send(...call)).json();"
+        " answer.instances[0].area = 99_999_999; return Response.json(answer); }"
+    )
+    page.choose_file(scene_file).shows(DISCS)
+    large, other = page.find("instances").find_elements(By.TAG_NAME, "li")[:2]
+    assert "99999999 px" in large.text
+    assert large.size["height"] == other.size["height"]
+
+
 def test_the_keyboard_steps_through_instances_and_views(page: Page, scene_file: Path) -> None:
     page.choose_file(scene_file).shows(DISCS)
     stage = page.find("stage")

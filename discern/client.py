@@ -10,6 +10,7 @@ Examples
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -165,7 +166,7 @@ class Client:
         todo = iter(images)
         with ThreadPoolExecutor(at_once, thread_name_prefix="segment") as pool:
             while True:
-                while len(running) < at_once and (image := next(todo, None)) is not None:
+                for image in itertools.islice(todo, at_once - len(running)):
                     running[pool.submit(one, image)] = image
                 if not running:
                     return

@@ -164,6 +164,12 @@ async def test_nor_does_it_stop_those_who_await(server: str) -> None:
         assert [type(answer) async for _, answer in many] == [ValueError, Found]
 
 
+def test_nothing_among_the_images_does_not_leave_out_the_rest_unsaid(client: Client) -> None:
+    unread = [None, IMAGE]  # as cv2.imread gives it for a file that is none
+    with pytest.raises(TypeError):
+        list(client.segment_many(unread, at_once=1))  # type: ignore[type-var]
+
+
 def test_more_time_than_the_server_gives_is_named_as_the_client_takes_it(server: str) -> None:
     with Client(server, timeout_s=600) as client, pytest.raises(ServerProblem) as caught:
         client.segment(IMAGE)

@@ -31,6 +31,9 @@ from service.errors import (
 FRESH_S: Final = 2.0
 """How long an answer of the servers is believed."""
 
+JUST_NOW_S: Final = 0.1
+"""How long it is also believed that a model is not there, which may be loaded since."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -46,13 +49,13 @@ class Catalogue:
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
         self._served: dict[tuple[str, str], Model] = {}
-        self._asked_at_s = float("-inf")
+        self._asked_at_s = self._told_at_s = float("-inf")
         self._asking: asyncio.Task[None] | None = None
         self._refused: set[str] = set()
 
     def forget(self) -> None:
         """Ask again at the next occasion: what is being asked now may be answered already."""
-        self._asked_at_s = float("-inf")
+        self._asked_at_s = self._told_at_s = float("-inf")
         self._asking = None
 
     async def models(self) -> Sequence[Model]:
@@ -68,14 +71,14 @@ class Catalogue:
         ModelNotFound
             If there is none of that name and version.
         BackendUnavailable
-            If no server answers, and none ever has.
+            If no server answers, and none has told of this model.
         """
         if not self._served:
             await self._refresh()
-        elif not self._is_fresh() and self._servers.connected():
+        elif time.monotonic() - self._asked_at_s >= FRESH_S and self._servers.connected():
             await self._renew()
         found = self._lookup(name, version)
-        if found is None and not self._is_fresh(within_s=0.1):
+        if found is None and time.monotonic() - self._told_at_s >= JUST_NOW_S:
             await self._refresh()
             found = self._lookup(name, version)
         if found is None:
@@ -83,9 +86,6 @@ class Catalogue:
             wanted = f"{name!r}" if version is None else f"{name!r} version {version!r}"
             raise ModelNotFound(f"there is no model {wanted}; models here: {known}")
         return found
-
-    def _is_fresh(self, *, within_s: float = FRESH_S) -> bool:
-        return time.monotonic() - self._asked_at_s < within_s
 
     def _lookup(self, name: str, version: str | None) -> Model | None:
         if version is not None:
@@ -117,7 +117,8 @@ class Catalogue:
         except DeadlineExceeded as error:  # ours, not the caller's
             raise BackendUnavailable(error.detail) from error
         if self._asking is asyncio.current_task():  # else it may be what was before `forget`
-            self._served, self._asked_at_s = served, time.monotonic()
+            self._served = served
+            self._asked_at_s = self._told_at_s = time.monotonic()
 
     async def _read(self, server: Server) -> dict[tuple[str, str], Model]:
         index = await server.stub.RepositoryIndex(

@@ -105,6 +105,24 @@ async def test_what_is_known_of_models_holds_while_a_server_does_not_answer(
     assert servers.asked == 2
 
 
+async def test_a_model_is_not_denied_while_a_server_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(triton_models, "PROBE_TIMEOUT_S", 0.0)
+    servers = Hung(Model("scenes", "1", RECIPE))
+    servers.answers.set()
+    catalogue = triton_models.Catalogue(cast(Servers, servers))
+    await catalogue.models()
+    servers.answers.clear()
+    servers.model = replace(servers.model, name="loaded-since")
+    catalogue.forget()
+    asking = asyncio.create_task(catalogue.find("loaded-since", None))
+    for _ in range(10):  # more turns than it takes to give up the first time
+        await asyncio.sleep(0)
+    servers.answers.set()
+    assert (await asking).name == "loaded-since"
+
+
 async def test_what_was_asked_before_a_load_does_not_tell_what_is_there_after_it() -> None:
     servers = Hung(Model("scenes", "1", RECIPE))
     catalogue = triton_models.Catalogue(cast(Servers, servers))

@@ -51,6 +51,7 @@ class Catalogue:
         self._served: dict[tuple[str, str], Model] = {}
         self._asked_at_s = self._told_at_s = float("-inf")
         self._asking: asyncio.Task[None] | None = None
+        self._asks = self._heard = 0
         self._refused: set[str] = set()
 
     def forget(self) -> None:
@@ -112,12 +113,15 @@ class Catalogue:
 
     async def _ask_servers(self) -> None:
         within = Deadline.after(CONTROL_TIMEOUT_S)
+        self._asks += 1
+        number = self._asks
         try:
             served = await self._servers.call(within, self._read)
         except DeadlineExceeded as error:  # ours, not the caller's
             raise BackendUnavailable(error.detail) from error
+        if number > self._heard:  # else who was asked later has answered before
+            self._served, self._heard = served, number
         if self._asking is asyncio.current_task():  # else it may be what was before `forget`
-            self._served = served
             self._asked_at_s = self._told_at_s = time.monotonic()
 
     async def _read(self, server: Server) -> dict[tuple[str, str], Model]:

@@ -137,3 +137,18 @@ async def test_what_was_asked_before_a_load_does_not_tell_what_is_there_after_it
     servers.answers.set()
     assert [model.version for model in await after] == ["2"]
     await before
+
+
+async def test_an_answer_counts_though_a_call_fails_for_want_of_its_model_meanwhile() -> None:
+    servers = Hung(Model("scenes", "1", RECIPE))
+    servers.answers.set()
+    catalogue = triton_models.Catalogue(cast(Servers, servers))
+    await catalogue.models()
+    servers.answers.clear()
+    servers.model = replace(servers.model, version="2")
+    asking = asyncio.create_task(catalogue.models())
+    for _ in range(2):
+        await asyncio.sleep(0)
+    catalogue.forget()
+    servers.answers.set()
+    assert [model.version for model in await asking] == ["2"]

@@ -52,10 +52,8 @@ def open_datasets(config: Config, root: Path, *, processes: int = 1) -> tuple[Da
             _drawn(data, count=10**9, seed=seed),
             _drawn(data, count=data.val_images, seed=seed + 1),
         )
-    train: FileDataset = find_split(data, root, data.train)
-    if isinstance(train, CocoDataset) and not data.allow_empty:
-        train = train.with_instances()
-    val: FileDataset = find_split(data, root, data.val) if data.val else NoFiles()
+    train = _to_learn_from(data, root, data.train)
+    val = _to_learn_from(data, root, data.val) if data.val else NoFiles()
     wrong = [
         f"{root}: {name} is in both {data.train} and {data.val}, one of which must lose it"
         for name in sorted(set(train.ids) & set(val.ids))
@@ -68,6 +66,17 @@ def open_datasets(config: Config, root: Path, *, processes: int = 1) -> tuple[Da
         images = JoinedDataset(images, _drawn(data, count=data.drawn, seed=seed))
     readers = processes * max(config.optim.workers, 1)
     return CachedDataset(images, CACHE_BYTES // readers), CachedDataset(_resized(data, val))
+
+
+def _to_learn_from(data: DataConfig, root: Path, split: str) -> FileDataset:
+    """Find the files of a split that a run learns from, or chooses its best weights by.
+
+    Of many images without an instance the best network would be one that finds nothing.
+    """
+    dataset = find_split(data, root, split)
+    if isinstance(dataset, CocoDataset) and not data.allow_empty:
+        return dataset.with_instances()
+    return dataset
 
 
 def open_split(data: DataConfig, root: Path, split: str) -> Dataset:

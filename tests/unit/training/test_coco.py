@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 from service.masks import rle
 from training.config.data import DataConfig
 from training.config.experiment import Config
-from training.data.dataset import DataError, Sample
+from training.data.dataset import DataError, Dataset, Sample
 from training.data.opening import find_split, open_datasets, open_split
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)
@@ -131,13 +131,21 @@ def test_images_without_an_instance_are_judged_and_learned_from_where_that_is_al
             image["file_name"] = f"{letter}.png"
         write(root, new)
         (root / "annotations/instances_val2017.json").rename(root / f"{split}.json")
-    train_set, val_set = open_datasets(Config(name="mine", data=COCO), root)
-    assert [train_set[i].name for i in range(len(train_set))] == ["images/c.png"]
-    for judged in (val_set, open_split(COCO, root, "val")):
-        assert [judged[i].name for i in range(len(judged))] == ["images/a.png", "images/b.png"]
-        assert not judged[1].labels.any()
-    both, _ = open_datasets(Config(name="mine", data=replace(COCO, allow_empty=True)), root)
-    assert [both[i].name for i in range(len(both))] == ["images/c.png", "images/d.png"]
+    sets = open_datasets(Config(name="mine", data=COCO), root)
+    assert [names(each) for each in sets] == [["images/c.png"], ["images/a.png"]]
+    judged = open_split(COCO, root, "val")
+    assert names(judged) == ["images/a.png", "images/b.png"]
+    assert not judged[1].labels.any()
+    sets = open_datasets(Config(name="mine", data=replace(COCO, allow_empty=True)), root)
+    assert [names(each) for each in sets] == [
+        ["images/c.png", "images/d.png"],
+        ["images/a.png", "images/b.png"],
+    ]
+
+
+def names(dataset: Dataset) -> list[str]:
+    """The images of a data set."""
+    return [dataset[index].name for index in range(len(dataset))]
 
 
 def test_files_of_one_name_in_two_folders_are_two_images(root: Path) -> None:

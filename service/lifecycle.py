@@ -119,8 +119,9 @@ class Lifecycle:
         ModelNotFound
             If there is no such model.
         BackendFailed
-            If it does not load: what was there keeps serving. Or if it does not answer its golden
-            image: then this gateway is not ready until a version is loaded that does.
+            If it does not load: what was there keeps serving, unless it was wrong. Or if it does
+            not answer its golden image: then this gateway is not ready until a version is loaded
+            that does.
         BackendUnavailable
             If this backend cannot be told what to load.
         """

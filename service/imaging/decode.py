@@ -48,7 +48,6 @@ _FOREIGN_ERRORS = (
     AttributeError,
     EOFError,
     LookupError,
-    MemoryError,
     NotImplementedError,
     OSError,
     RecursionError,
@@ -93,16 +92,11 @@ def decode_image(data: bytes, limits: ImageLimits, plane: Plane = FIRST_PAGE) ->
         If it is truncated or damaged. A file is never half decoded.
     BadParameter
         If it has no such page or channel.
+    MemoryError
+        If there is no room for its pixels; some libraries take that for damage, and do not say.
     """
     data, header = _at_page(data, limits, plane.page)
-    try:
-        if header.reader == "opencv":
-            raw = _read_with_opencv(data, header)
-        else:
-            raw = _read_with_pillow(data, header)
-    except _FOREIGN_ERRORS as error:
-        raise BrokenImage(f"the {header.format.upper()} data is truncated or damaged") from error
-    return compose(raw, header, plane)
+    return compose(_read(data, header), header, plane)
 
 
 def _at_page(data: bytes, limits: ImageLimits, page: int) -> tuple[bytes, Header]:
@@ -121,15 +115,26 @@ def _at_page(data: bytes, limits: ImageLimits, page: int) -> tuple[bytes, Header
     return data, replace(read_header(data, limits), frames=pages)
 
 
-def _read_with_opencv(data: bytes, header: Header) -> npt.NDArray[Any]:
+def _read(data: bytes, header: Header) -> npt.NDArray[Any]:
     """Return (H, W), (H, W, 3) or (H, W, 4) in RGB order, in the type of the file."""
-    plain = header.bits <= 8 and header.format != "tiff" and not header.may_be_transparent
-    flags = cv2.IMREAD_COLOR_RGB if plain else cv2.IMREAD_UNCHANGED
     if header.format == "png":
         data = png.pixels_only(data)
         pixels = scanlines.read_pixels(data)
         if pixels is not None:
             return pixels
+    read = _read_with_opencv if header.reader == "opencv" else _read_with_pillow
+    try:
+        return read(data, header)
+    except _FOREIGN_ERRORS as error:
+        if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
+        raise BrokenImage(f"the {header.format.upper()} data is truncated or damaged") from error
+
+
+def _read_with_opencv(data: bytes, header: Header) -> npt.NDArray[Any]:
+    """Return what `_read` does."""
+    plain = header.bits <= 8 and header.format != "tiff" and not header.may_be_transparent
+    flags = cv2.IMREAD_COLOR_RGB if plain else cv2.IMREAD_UNCHANGED
     raw = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     if raw is None:
         raise BrokenImage(f"the {header.format.upper()} data is truncated or damaged")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,8 +17,26 @@ from service.domain import DecodedImage, ImageLimits
 from service.errors import BrokenImage, UnsupportedFormat
 from service.imaging.decode import decode_image
 from tests.image_files import chunk, encode, noise, picture, pillow_says, png, png_header, tiff
+from tests.live import ROOT
 
 LIMITS = ImageLimits()
+
+SHORT_OF_MEMORY = """
+import resource, sys
+from PIL import Image
+from service.domain import ImageLimits
+from service.imaging.decode import decode_image
+from tests.image_files import encode, picture
+form, mode = sys.argv[1:]
+large = encode(Image.new(mode, (4000, 4000)), form)
+decode_image(encode(picture(mode), form), ImageLimits())
+taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 2**23, resource.RLIM_INFINITY))
+try:
+    decode_image(large, ImageLimits())
+except Exception as error:
+    print(type(error).__name__)
+"""
 
 MODES_OF_FORMATS = {
     "PNG": ("1", "L", "LA", "RGB", "RGBA", "P", "P+t", "P+tt"),
@@ -294,6 +314,28 @@ def test_no_message_names_a_library_or_where_it_lies() -> None:
     with pytest.raises(BrokenImage) as caught:
         decoded(encode(picture("RGB", 100, 80), "TIFF")[:5000])
     assert caught.value.detail == "the TIFF data is truncated or damaged"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory can be limited on Linux only")
+@pytest.mark.parametrize(
+    ("form", "mode"),
+    [
+        pytest.param("PNG", "RGB", id="our own reader"),
+        pytest.param("JPEG", "RGB", id="OpenCV"),
+        pytest.param("GIF", "L", id="Pillow"),
+    ],
+)
+def test_a_sound_file_that_there_is_no_memory_for_is_not_called_broken(
+    form: str, mode: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, form, mode],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stdout == "MemoryError\n"
 
 
 def test_many_threads_decode_at_once_and_agree() -> None:

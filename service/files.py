@@ -285,6 +285,8 @@ def _segment_file(task: Task, answer: Answer, sink: Sink) -> Outcome:
         sink.put(task, data, found)
     except DiscernError as error:
         return Outcome(task.path, problem=error.detail)
+    except MemoryError:
+        return Outcome(task.path, problem="the image needs more memory than is free")
     except BrokenPipeError:  # nobody reads on: no other answer would arrive either
         raise
     except OSError as error:

@@ -110,6 +110,22 @@ def test_a_file_that_fails_is_reported_and_leaves_nothing(pictures: Path, tmp_pa
     assert written == ["b.jpg.json", "b.png.json"]
 
 
+def test_a_file_that_there_is_no_memory_for_is_reported_and_the_others_go_on(
+    pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "a.png").write_bytes(b"large")
+
+    def answer(data: bytes) -> bytes:
+        if data == b"large":
+            raise MemoryError
+        return NOTHING
+
+    tasks, sink = find_images([str(pictures / "*.png")]), Folder(tmp_path / "out", pictures=False)
+    outcomes = segment_files(tasks, answer, sink, at_once=1)
+    problems = {outcome.path.name: outcome.problem for outcome in outcomes}
+    assert problems == {"a.png": "the image needs more memory than is free", "b.png": None}
+
+
 def test_pictures_lie_beside_the_answers(pictures: Path, tmp_path: Path) -> None:
     _run(find_images([str(pictures / "a.png")]), Folder(tmp_path / "out", pictures=True))
     assert (tmp_path / "out/a.overlay.png").read_bytes().startswith(b"\x89PNG")

@@ -140,7 +140,7 @@ class Segmenter:
         """Infer and label tile after tile, to be joined by what their shared strips show."""
         height, width = seen.size
         tiles = plan_tiles(height, width, asked.tile_px, asked.tile_px // OVERLAP)
-        stitcher = Stitcher(height, width, tiles)
+        stitcher = await self._run(asked, "postprocess", Stitcher, height, width, tiles)
         together = seen.model.images_per_call(tiles[0].height * tiles[0].width)
         for first in range(0, len(tiles), together):
             await self._add_tiles(seen, tiles[first : first + together], stitcher, asked)

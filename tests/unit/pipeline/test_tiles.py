@@ -14,12 +14,12 @@ from PIL import Image
 
 from service.api.formats import WRITERS
 from service.api.schemas import Format
-from service.domain import Deadline
-from service.errors import BadParameter
+from service.domain import Deadline, DecodedImage
+from service.errors import BadParameter, OutOfMemory
 from service.gateway import Gateway
 from service.local import running_gateway
 from service.postprocess.labelled import ExtractOptions
-from service.request import Asked, Reply
+from service.request import Asked, Reply, Seen
 from service.settings import Settings
 from tests.live import ROOT
 from tests.scenes import MODEL, write_scenes_model
@@ -77,6 +77,17 @@ async def test_instances_of_a_tiled_image_are_ranked_and_numbered_as_any_other(
     assert set(np.unique(found.labels)) == {0, *(instance.id for instance in found.instances)}
     scores = [instance.score for instance in found.instances]
     assert scores == sorted(scores, reverse=True)
+
+
+async def test_an_image_whose_labels_there_is_no_memory_for_says_so(gateway: Gateway) -> None:
+    asked = Asked(request_id="large", deadline=Deadline.after(60), model="nuclei", tile_px=2**22)
+    model = await gateway.segmenter.model(asked)
+    pixels = np.broadcast_to(np.uint8(0), (2**23, 2**23, 3))  # one byte; its labels are 2**48
+    image = DecodedImage(pixels, "png", orientation_applied=False, source_bits=8)
+    with pytest.raises(OutOfMemory):
+        await gateway.segmenter.segment(
+            Seen(model, image, 1.0, pixels), asked, WRITERS[Format.RLE].render
+        )
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])

@@ -14,7 +14,7 @@ from service.api.formats import WRITERS, write_answer
 from service.api.schemas import Format
 from service.backends.factory import create_backend
 from service.domain import Deadline
-from service.errors import ArtefactError
+from service.errors import ArtefactError, OutOfMemory
 from service.gateway import Gateway, assemble
 from service.request import Asked
 from service.settings import Settings
@@ -141,7 +141,12 @@ class _Here(Workers):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except MemoryError as error:
+            raise OutOfMemory(
+                "the image needs more memory than is free", retry_after_s=1.0
+            ) from error
 
 
 async def _ready(gateway: Gateway) -> Gateway:

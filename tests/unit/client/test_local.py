@@ -12,8 +12,8 @@ import pytest
 
 from service.api.schemas import Format
 from service.domain import Deadline
-from service.errors import ArtefactError, BrokenImage
-from service.local import lanes, lanes_for
+from service.errors import ArtefactError, BrokenImage, OutOfMemory
+from service.local import _Here, lanes, lanes_for
 from service.request import Asked
 from service.settings import Settings
 from tests.scenes import MODEL, draw_scene, png_of, write_scenes_model
@@ -73,6 +73,14 @@ def test_a_lane_serves_on_after_an_image_that_is_none(tmp_path: Path) -> None:
         with pytest.raises(BrokenImage):
             answer(picture[:100])
         assert answer(picture).startswith(b"\x89PNG")
+
+
+async def test_work_that_lacks_memory_says_so_as_on_a_server() -> None:
+    def exhaust_memory() -> None:
+        raise MemoryError
+
+    with pytest.raises(OutOfMemory):
+        await _Here(threads=1).run(Deadline.after(5), exhaust_memory)
 
 
 def test_lanes_that_cannot_open_say_why(tmp_path: Path) -> None:

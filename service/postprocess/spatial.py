@@ -12,21 +12,28 @@ Axes: H W image, N pixels.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from service.compiled import kernel
+from service.compiled import inlined, kernel
 from service.postprocess.decoded import Decoded, Float32, Int32, check, finish
 
 Int64 = npt.NDArray[np.int64]
+Ball = tuple[np.float32, np.float32, np.float32, np.float32]
+"""Where its middle lies, down and right, and its half-axes."""
+Box = tuple[int, int, int, int]
+"""The first and the last row of cells that a ball meets, and the columns."""
 
 LN2 = np.float32(np.log(2.0))
 """A pixel belongs to a seed when ``exp(-s d^2) > 0.5``, that is ``s d^2 < ln 2``."""
 
-CELL_PX = 8.0
-"""Side of the cells in which pixels are looked up by where they point."""
+CELL_PX = (0.02, 8.0)
+"""Least and largest side of the cells in which pixels are looked up by where they point."""
+
+CELLS = 4
+"""Cells in the middle half-axis of a ball, where there is room for so many."""
 
 SIGMA_GAIN = 10.0
 
@@ -103,6 +110,35 @@ def decode_spatial(
     return finish(labels, quality[labels], used.size, min_pixels)
 
 
+class Cells(NamedTuple):
+    """Pixels, sorted by the cell of a grid that they point into.
+
+    Parameters
+    ----------
+    low_y, low_x : float32
+        Where the grid begins.
+    side : float32
+        Of a cell, in pixels.
+    rows, columns : int
+        Of the grid.
+    starts : (rows * columns + 1,) int64
+        Where the pixels of each cell begin in `listed`.
+    listed : (N,) int64
+        Pixels, cell by cell.
+    places : (N,) int64
+        The cell of each pixel.
+    """
+
+    low_y: np.float32
+    low_x: np.float32
+    side: np.float32
+    rows: int
+    columns: int
+    starts: Int64
+    listed: Int64
+    places: Int64
+
+
 @kernel
 def grow(points: Float32, reach: Float32, order: Int64, min_pixels: int) -> tuple[Int32, Int64]:
     """Return 1 + the instance of each pixel, 0 for none, and the seed of each instance.
@@ -113,58 +149,121 @@ def grow(points: Float32, reach: Float32, order: Int64, min_pixels: int) -> tupl
     total = points.shape[1]
     owners = np.zeros(total, np.int32)
     used = np.empty(order.size, np.int64)
-    if total == 0:
-        return owners, used[:0]
-    # Cells are numbered over the box of all points, which wild offsets may stretch: at most as
-    # many cells as pixels, then larger ones.
-    low_y, low_x = points[0].min(), points[1].min()
-    tall, wide = points[0].max() - low_y, points[1].max() - low_x
-    cell = np.float32(CELL_PX)
-    while (tall / cell + 1.0) * (wide / cell + 1.0) > total + 64.0:
-        cell *= np.float32(2.0)
-    rows, columns = int(tall / cell) + 1, int(wide / cell) + 1
+    if order.size == 0:
+        return owners, used
+    cells = _sorted(points, np.median(reach[:, order[:: 1 + order.size // 256]].copy()) / CELLS)
+    free_in = np.diff(cells.starts)
+    found = np.empty(total, np.int64)
+    count = 0
+    for seed in order:
+        y, x, ry, rx = points[0, seed], points[1, seed], reach[0, seed], reach[1, seed]
+        if owners[seed] != 0 or not (ry > 0.0 and rx > 0.0):
+            continue
+        top = _cell(y - ry, cells.low_y, cells.side, cells.rows)
+        bottom = _cell(y + ry, cells.low_y, cells.side, cells.rows)
+        left = _cell(x - rx, cells.low_x, cells.side, cells.columns)
+        right = _cell(x + rx, cells.low_x, cells.side, cells.columns)
+        ball, box = (y, x, ry, rx), (top, bottom, left, right)
+        if not _worth(cells, free_in, ball, box, min_pixels):
+            continue
+        free, taken = _look(cells, points, owners, ball, box, found)
+        if free < min_pixels or free <= taken:
+            continue
+        used[count] = seed
+        count += 1
+        for i in found[:free]:
+            owners[i] = count
+            free_in[cells.places[i]] -= 1
+    return owners, used[:count]
+
+
+@kernel
+def _sorted(points: Float32, side: np.float32) -> Cells:
+    """Sort pixels into cells of that side, within `CELL_PX`; larger where they would be many."""
+    total = points.shape[1]
+    low_y, tall = _extent(points[0])
+    low_x, wide = _extent(points[1])
+    side = np.float32(min(max(float(side), CELL_PX[0]), CELL_PX[1]))
+    while (tall / side + 1.0) * (wide / side + 1.0) > total + 64.0:
+        side *= np.float32(2.0)
+    rows, columns = int(tall / side) + 1, int(wide / side) + 1
     starts = np.zeros(rows * columns + 1, np.int64)
-    place = np.empty(total, np.int64)
+    places = np.empty(total, np.int64)
     for i in range(total):
-        row = min(int((points[0, i] - low_y) / cell), rows - 1)
-        column = min(int((points[1, i] - low_x) / cell), columns - 1)
-        place[i] = row * columns + column
-        starts[place[i] + 1] += 1
+        row = _cell(points[0, i], low_y, side, rows)
+        places[i] = row * columns + _cell(points[1, i], low_x, side, columns)
+        starts[places[i] + 1] += 1
     for c in range(rows * columns):
         starts[c + 1] += starts[c]
     listed = np.empty(total, np.int64)
     filled = starts.copy()
     for i in range(total):
-        listed[filled[place[i]]] = i
-        filled[place[i]] += 1
-    ball = np.empty(total, np.int64)
-    count = 0
-    for seed in order:
-        if owners[seed] != 0:
-            continue
-        y, x = points[0, seed], points[1, seed]
-        ry, rx = reach[0, seed], reach[1, seed]
-        if not (ry > 0.0 and rx > 0.0):
-            continue
-        top = int(min(max((y - ry - low_y) / cell, 0.0), rows - 1.0))
-        bottom = int(min(max((y + ry - low_y) / cell, 0.0), rows - 1.0))
-        left = int(min(max((x - rx - low_x) / cell, 0.0), columns - 1.0))
-        right = int(min(max((x + rx - low_x) / cell, 0.0), columns - 1.0))
-        free, taken = 0, 0
-        for row in range(top, bottom + 1):
-            for at in range(starts[row * columns + left], starts[row * columns + right + 1]):
-                i = listed[at]
-                dy, dx = (points[0, i] - y) / ry, (points[1, i] - x) / rx
-                if dy * dy + dx * dx < 1.0:
-                    if owners[i] == 0:
-                        ball[free] = i
-                        free += 1
-                    else:
-                        taken += 1
-        if free < min_pixels or free <= taken:
-            continue
-        used[count] = seed
-        count += 1
-        for b in range(free):
-            owners[ball[b]] = count
-    return owners, used[:count]
+        listed[filled[places[i]]] = i
+        filled[places[i]] += 1
+    return Cells(low_y, low_x, side, rows, columns, starts, listed, places)
+
+
+@kernel
+def _extent(places: Float32) -> tuple[np.float32, np.float32]:
+    """Return where the cells begin along one axis, and how far they go.
+
+    A few wild offsets do not stretch the grid: what lies beyond is in the cells of its edge.
+    """
+    some = np.sort(places[:: 1 + places.size // 1024])
+    beyond = some.size // 50
+    return some[beyond], some[some.size - 1 - beyond] - some[beyond]
+
+
+@inlined
+def _cell(at: np.float32, low: np.float32, side: np.float32, count: int) -> int:
+    """Return in which cell of one axis a place lies."""
+    return int(min(max((at - low) / side, np.float32(0.0)), np.float32(count - 1)))
+
+
+@kernel
+def _worth(
+    cells: Cells,
+    free_in: Int64,
+    ball: Ball,
+    box: Box,
+    min_pixels: int,
+) -> bool:
+    """Tell whether a ball may open an instance, by counts alone; no pixel is looked at.
+
+    Where a large object points at one spot, most seeds find nearly everything around them taken.
+    """
+    y, x, ry, rx = ball
+    top, bottom, left, right = box
+    most_free, least_taken = 0, 0
+    for row in range(top, bottom + 1):
+        # A tenth of a cell is left for rounding; cells of the edge hold what lies beyond, too.
+        dy = (abs((row + 0.5) * cells.side - (y - cells.low_y)) + 0.6 * cells.side) / ry
+        for column in range(left, right + 1):
+            c = row * cells.columns + column
+            most_free += free_in[c]
+            dx = (abs((column + 0.5) * cells.side - (x - cells.low_x)) + 0.6 * cells.side) / rx
+            inner = 0 < row < cells.rows - 1 and 0 < column < cells.columns - 1
+            if inner and dy * dy + dx * dx < 1.0:
+                least_taken += cells.starts[c + 1] - cells.starts[c] - free_in[c]
+    return most_free >= min_pixels and most_free > least_taken
+
+
+@kernel
+def _look(
+    cells: Cells, points: Float32, owners: Int32, ball: Ball, box: Box, found: Int64
+) -> tuple[int, int]:
+    """Find the free pixels of a ball; return how many they are, and how many are taken."""
+    y, x, ry, rx = ball
+    top, bottom, left, right = box
+    free, taken = 0, 0
+    for row in range(top * cells.columns, (bottom + 1) * cells.columns, cells.columns):
+        for at in range(cells.starts[row + left], cells.starts[row + right + 1]):
+            i = cells.listed[at]
+            dy, dx = (points[0, i] - y) / ry, (points[1, i] - x) / rx
+            if dy * dy + dx * dx < 1.0:
+                if owners[i] == 0:
+                    found[free] = i
+                    free += 1
+                else:
+                    taken += 1
+    return free, taken

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -258,23 +260,44 @@ def slow_spatial(
     return owners
 
 
-@given(st.integers(0, 10_000), st.sampled_from([1, 6]))
-@settings(max_examples=60)
-def test_balls_are_taken_as_the_slow_rule_takes_them(seed: int, min_pixels: int) -> None:
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([1, 6]),
+    st.sampled_from([0.3, 2.0, 7.0, 40.0]),
+    st.sampled_from([0.02, 0.2, 20.0]),
+)
+@settings(max_examples=200)
+def test_balls_are_taken_as_the_slow_rule_takes_them(
+    seed: int, min_pixels: int, radius_px: float, scale: float
+) -> None:
     rng = np.random.default_rng(seed)
-    offsets = rng.normal(scale=0.2, size=(2, 20, 25)).astype(np.float32)
+    offsets = rng.normal(scale=scale, size=(2, 20, 25)).astype(np.float32)
     seeds = rng.normal(scale=3.0, size=(20, 25)).astype(np.float32)
     found = decode_spatial(
         offsets,
         everywhere((20, 25)),
-        sigma_of(7.0, (20, 25)),
+        sigma_of(radius_px, (20, 25)),
         seeds,
         unit_px=UNIT_PX,
         min_pixels=min_pixels,
     )
     points = np.indices((20, 25)).reshape(2, -1) + offsets.reshape(2, -1) * UNIT_PX
-    expected = slow_spatial(points.astype(np.float32), 7.0, seeds.ravel(), 0.9, min_pixels)
+    expected = slow_spatial(points.astype(np.float32), radius_px, seeds.ravel(), 0.9, min_pixels)
     assert same_partition(found.labels, expected.reshape(20, 25))
+
+
+@pytest.mark.parametrize("wild", [0.0, 1e9], ids=["crowded", "with wild offsets"])
+def test_a_large_object_that_points_at_one_spot_takes_no_time_that_grows_as_its_square(
+    wild: float,
+) -> None:
+    shape = (512, 512)
+    offsets = pointing(np.ones(shape, np.int32), 4.0, np.random.default_rng(0))
+    offsets[:, 0, :4] = wild
+    seeds = np.full(shape, 5.0, np.float32)
+    decode_spatial(offsets[:, :9, :9], everywhere((9, 9)), sigma_of(1.0, (9, 9)), seeds[:9, :9])
+    began_s = time.thread_time()
+    decode_spatial(offsets, everywhere(shape), sigma_of(1.0, shape), seeds, min_pixels=8)
+    assert time.thread_time() - began_s < 8.0
 
 
 def test_wild_offsets_are_background() -> None:

@@ -22,6 +22,8 @@ import numpy.typing as npt
 from service.domain import Rle
 from service.masks import runs
 
+Int64 = npt.NDArray[np.int64]
+
 MAX_PIXELS = 2**28
 """Masks larger than this are not decoded unless the caller asks for it."""
 
@@ -43,8 +45,8 @@ class Regions:
     """
 
     rles: list[Rle]
-    areas_px: npt.NDArray[np.int64]
-    boxes_xywh: npt.NDArray[np.int64]
+    areas_px: Int64
+    boxes_xywh: Int64
     centroids_xy: npt.NDArray[np.float64]
 
 
@@ -95,47 +97,57 @@ def describe_labels(labels: npt.NDArray[np.integer[Any]]) -> Regions:
     if labels.ndim != 2:
         raise ValueError(f"a label image has two axes, not {labels.ndim}")
     image = np.ascontiguousarray(labels, dtype=np.int32)
-    height, width = image.shape
     blocks = _Blocks(image)
+    areas, boxes, sums, room = _measured(blocks, image)
+    boxes[:, 2:] -= boxes[:, :2]
+    height, width = image.shape
+    return Regions(
+        [
+            {"size": [height, width], "counts": counts}
+            for counts in _written(blocks, image.size, room)
+        ],
+        areas[1:],
+        boxes[1:],
+        sums[1:] / np.maximum(areas[1:, np.newaxis], 1),
+    )
+
+
+def _measured(blocks: _Blocks, image: npt.NDArray[np.int32]) -> tuple[Int64, Int64, Int64, Int64]:
+    """Return area, corners and summed places of labels 0..K, and how long strings 1..K can be."""
     areas = np.zeros(1, np.int64)
-    boxes, sums = np.zeros((1, 4), np.int64), np.zeros((1, 2), np.int64)
+    corners, sums = np.zeros((1, 4), np.int64), np.zeros((1, 2), np.int64)
     state = np.zeros((1, runs.STATE), np.int64)
     nothing = np.empty(0, np.uint8)
     for block in blocks:
         top = int(block.owners.max())
         if block.owners.min() < 0 or top > image.size:
             raise ValueError("labels must lie between 0 and the number of pixels")
-        areas, boxes, sums, state = (_with_rows(a, top + 1) for a in (areas, boxes, sums, state))
-        runs.measure(block, height, areas, boxes, sums)
+        areas, corners, sums, state = (
+            _with_rows(array, top + 1) for array in (areas, corners, sums, state)
+        )
+        runs.measure(block, image.shape[0], areas, corners, sums)
         if blocks.only is None:
             runs.write(block, state, nothing)
-    if blocks.only is None:
-        runs.finish(state, image.size, nothing)
-        room = state[1:, runs.CURSOR]
-    else:  # so few runs that the longest strings they can have cost less than counting
-        room = runs.longest(blocks.only, len(state))[1:]
+    if blocks.only is not None:  # so few runs that room for the longest costs less than counting
+        return areas, corners, sums, runs.longest(blocks.only, len(state))[1:]
+    runs.finish(state, image.size, nothing)
+    return areas, corners, sums, state[1:, runs.CURSOR]
+
+
+def _written(blocks: _Blocks, pixels: int, room: Int64) -> Iterator[str]:
+    """Give the strings of labels 1..K, none of which is longer than its room."""
     begins = np.concatenate(([0], np.cumsum(room)))
-    state[:] = 0
+    state = np.zeros((len(begins), runs.STATE), np.int64)
     state[1:, runs.CURSOR] = begins[:-1]
     text = np.empty(int(begins[-1]), np.uint8)
     for block in blocks:
         runs.write(block, state, text)
-    runs.finish(state, image.size, text)
-    boxes[:, 2:] -= boxes[:, :2]
+    runs.finish(state, pixels, text)
     # Of eight bits, as there may be bytes between the strings that nobody has written.
     strings = str(text.data, "latin-1")
     del text  # a third of the strings' room, while they are cut
-    return Regions(
-        [
-            {"size": [height, width], "counts": strings[begin:end]}
-            for begin, end in zip(
-                begins[:-1].tolist(), state[1:, runs.CURSOR].tolist(), strict=True
-            )
-        ],
-        areas[1:],
-        boxes[1:],
-        sums[1:] / np.maximum(areas[1:, np.newaxis], 1),
-    )
+    for begin, end in zip(begins[:-1].tolist(), state[1:, runs.CURSOR].tolist(), strict=True):
+        yield strings[begin:end]
 
 
 class _Blocks:
@@ -162,7 +174,7 @@ class _Blocks:
             yield block
 
 
-def _with_rows(array: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]:
+def _with_rows(array: Int64, rows: int) -> Int64:
     """Return the array with zeros appended until it has at least so many rows."""
     missing = rows - len(array)
     if missing <= 0:
@@ -232,7 +244,7 @@ def _size_of(rle: Mapping[str, Any]) -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
-def _counts_of(rle: Mapping[str, Any], *, limit: int) -> npt.NDArray[np.int64]:
+def _counts_of(rle: Mapping[str, Any], *, limit: int) -> Int64:
     """Read the runs of either flavour; they must add up to `limit`."""
     raw = rle.get("counts")
     if isinstance(raw, str):

@@ -85,15 +85,21 @@ class Hung:
         return {(model.name, model.version): model}
 
 
+async def that_knows_its_model(servers: Hung) -> triton_models.Catalogue:
+    """A catalogue of servers that have answered once, and do not from now on."""
+    servers.answers.set()
+    catalogue = triton_models.Catalogue(cast(Servers, servers))
+    await catalogue.models()
+    servers.answers.clear()
+    return catalogue
+
+
 async def test_what_is_known_of_models_holds_while_a_server_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(triton_models, "PROBE_TIMEOUT_S", 0.1)
     servers = Hung(Model("scenes", "1", RECIPE))
-    servers.answers.set()
-    catalogue = triton_models.Catalogue(cast(Servers, servers))
-    await catalogue.models()
-    servers.answers.clear()
+    catalogue = await that_knows_its_model(servers)
     servers.model = replace(servers.model, version="2")
     catalogue.forget()
     found = await asyncio.gather(*(catalogue.find("scenes", None) for _ in range(4)))
@@ -110,10 +116,7 @@ async def test_a_model_is_not_denied_while_a_server_does_not_answer(
 ) -> None:
     monkeypatch.setattr(triton_models, "PROBE_TIMEOUT_S", 0.0)
     servers = Hung(Model("scenes", "1", RECIPE))
-    servers.answers.set()
-    catalogue = triton_models.Catalogue(cast(Servers, servers))
-    await catalogue.models()
-    servers.answers.clear()
+    catalogue = await that_knows_its_model(servers)
     servers.model = replace(servers.model, name="loaded-since")
     catalogue.forget()
     asking = asyncio.create_task(catalogue.find("loaded-since", None))
@@ -141,10 +144,7 @@ async def test_what_was_asked_before_a_load_does_not_tell_what_is_there_after_it
 
 async def test_an_answer_counts_though_a_call_fails_for_want_of_its_model_meanwhile() -> None:
     servers = Hung(Model("scenes", "1", RECIPE))
-    servers.answers.set()
-    catalogue = triton_models.Catalogue(cast(Servers, servers))
-    await catalogue.models()
-    servers.answers.clear()
+    catalogue = await that_knows_its_model(servers)
     servers.model = replace(servers.model, version="2")
     asking = asyncio.create_task(catalogue.models())
     for _ in range(2):

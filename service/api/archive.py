@@ -25,7 +25,7 @@ gigabytes at once."""
 _DAMAGE: Final = (
     *(zipfile.BadZipFile, EOFError, OSError, ValueError),  # the directory, or where it points
     zlib.error,  # packed data
-    *(NotImplementedError, RuntimeError),  # encryption, or a password
+    RuntimeError,  # a password, or, as its NotImplementedError, encryption and newer formats
 )
 """What `zipfile` lets through over an archive that it cannot read."""
 

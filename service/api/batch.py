@@ -86,7 +86,7 @@ class _Batch:
     def _asked(self, index: int, deadline: Deadline) -> Asked:
         return asked_of(
             self.query,
-            self.gateway,
+            self.gateway.settings,
             request_id=f"{self.request_id}.{index}",
             deadline=deadline,
             headers={},

@@ -158,7 +158,7 @@ async def _perform(gateway: Gateway, item: Item) -> ItemResult:
     writer = WRITERS[query.format or Format.RLE]
     asked = asked_of(
         query,
-        gateway,
+        gateway.settings,
         request_id=_request_id(item),
         deadline=Deadline.after(gateway.settings.max_timeout_ms / 1e3),
         headers={},

@@ -16,6 +16,7 @@ from service.errors import BadParameter, Draining
 from service.gateway import Gateway
 from service.postprocess.labelled import ExtractOptions
 from service.request import Asked
+from service.settings import Settings
 
 TimeoutHeader = Annotated[
     float | None,
@@ -132,7 +133,7 @@ def deadline_of(query: SegmentQuery, timeout_s: float | None, gateway: Gateway) 
 
 def asked_of(
     query: SegmentQuery,
-    gateway: Gateway,
+    settings: Settings,
     *,
     request_id: str,
     deadline: Deadline,
@@ -143,14 +144,14 @@ def asked_of(
     return Asked(
         request_id=request_id,
         deadline=deadline,
-        model=query.model or gateway.settings.default_model,
+        model=query.model or settings.default_model,
         version=query.version,
-        options=_options(query, gateway),
+        options=_options(query, settings),
         plane=Plane(query.page or 0, query.channel),
         scale=scale_of(query),
         image_id=query.image_id,
-        tile_px=query.tile or gateway.settings.tile_px,
-        keep=query.keep and query.embedding is None and gateway.embeddings.max_bytes > 0,
+        tile_px=query.tile or settings.tile_px,
+        keep=query.keep and query.embedding is None and settings.embedding_cache_bytes > 0,
         headers=headers,
         priority=priority,
     )
@@ -161,13 +162,13 @@ def scale_of(query: SegmentQuery) -> float | None:
     return None if query.scale == "auto" else query.scale or 1.0
 
 
-def _options(query: SegmentQuery, gateway: Gateway) -> ExtractOptions:
+def _options(query: SegmentQuery, settings: Settings) -> ExtractOptions:
     wanted = query.classes
     return ExtractOptions(
         bandwidth=query.bandwidth,
         foreground_threshold=query.foreground_threshold,
         min_area=query.min_area,
         min_score=query.min_score,
-        max_instances=min(query.max_instances, gateway.settings.max_instances),
+        max_instances=min(query.max_instances, settings.max_instances),
         class_ids=frozenset(int(part) for part in wanted.split(",")) if wanted else None,
     )

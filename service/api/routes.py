@@ -78,7 +78,7 @@ async def _segment(
             # Its clock begins when the body is there: a slow sender does not queue.
             asked = asked_of(
                 query,
-                gateway,
+                gateway.settings,
                 request_id=request.state.request_id,
                 deadline=deadline,
                 headers=request.state.trace.outgoing(),

@@ -16,13 +16,12 @@ from rich.table import Table
 
 from discern.client import Client, DiscernClientError
 from discern.results import Settings as Parameters
-from service.api.orders import scale_of
+from service.api.orders import asked_of
 from service.api.schemas import Format, SegmentQuery
-from service.domain import Deadline, Plane
+from service.domain import Deadline
 from service.errors import DiscernError
 from service.files import Answer
 from service.local import lanes, lanes_for
-from service.postprocess.labelled import ExtractOptions
 from service.request import Asked
 from service.settings import Settings
 
@@ -146,19 +145,7 @@ def _within_bounds(parameters: Parameters) -> SegmentQuery:
 
 def _asked(query: SegmentQuery, settings: Settings, deadline: Deadline) -> Asked:
     """Return what is asked of an image in this process."""
-    return Asked(
-        request_id=uuid.uuid4().hex,
-        deadline=deadline,
-        model=query.model or settings.default_model,
-        options=ExtractOptions(
-            bandwidth=query.bandwidth,
-            foreground_threshold=query.foreground_threshold,
-            min_area=query.min_area,
-            min_score=query.min_score,
-        ),
-        plane=Plane(query.page or 0, query.channel),
-        scale=scale_of(query),
-    )
+    return asked_of(query, settings, request_id=uuid.uuid4().hex, deadline=deadline, headers={})
 
 
 def _told(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

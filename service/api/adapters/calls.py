@@ -59,7 +59,7 @@ async def segment(
     """Segment an image as `POST /segment` would, and write it as the tool reads it."""
     asked = asked_of(
         query,
-        gateway,
+        gateway.settings,
         request_id=request.state.request_id,
         deadline=deadline_of(query, None, gateway),
         headers={},

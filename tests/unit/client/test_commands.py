@@ -53,6 +53,14 @@ def test_segment_writes_an_answer_and_a_picture(
     assert f"1 images, {COUNT} instances" in capsys.readouterr().out
 
 
+def test_segment_heeds_the_settings_of_a_server(
+    picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISCERN_MAX_INSTANCES", "2")
+    assert main(["segment", "discs.png", "--jsonl", "lines"]) == 0
+    assert len(json.loads(Path("lines").read_text())["instances"]) == 2 < COUNT
+
+
 @pytest.mark.parametrize("where", ["here", "there"])
 def test_a_page_of_a_file_is_segmented_and_drawn(where: str, server: str, tmp_path: Path) -> None:
     stack = stack_of(np.zeros((30, 20, 3), np.uint8), draw_scene(1)[0])

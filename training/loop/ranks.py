@@ -9,6 +9,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import torch
+
+# Its functions keep the group that there is when they are imported, as a default argument. Where
+# PyTorch imports them later, the group's threads outlive its end, and threads of gloo that are
+# there when Python ends can abort the process (pytorch/pytorch#179291, #190489).
+import torch.distributed.nn
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel

@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "-m", "tests.unit.training.one_of_ranks", str(folder),
         ],
         check=True,
-        env={"OMP_NUM_THREADS": "1", "PATH": ""},
+        env={"OMP_NUM_THREADS": "1", "PATH": "", "PYTHONFAULTHANDLER": "1"},
     )  # fmt: skip
     return folder
 
@@ -125,6 +125,13 @@ def test_the_loss_is_that_of_one_process_with_twice_the_batch(
     recorder, _ = alone(tmp_path, batch=4)
     # Batch normalisation sees half as many crops.
     assert both[0]["totals"] == pytest.approx(recorder.totals, rel=0.02)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are listed in /proc of Linux")
+def test_no_thread_of_the_group_outlives_it(both: tuple[Saw, Saw]) -> None:
+    for saw in both:
+        assert "pt_gloo_runloop" in saw["threads"]["during"]
+        assert not any("gloo" in name for name in saw["threads"]["after"])
 
 
 def test_each_knows_how_many_share_the_machine(both: tuple[Saw, Saw]) -> None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal, TypedDict
 
-import numpy as np
 import numpy.typing as npt
+
+from service.arrays import Floats, UInt8
 
 Method = Literal["discriminative", "associative", "metric_learning", "recurrent", "spatial"]
 Stage = Literal["decode", "queue", "inference", "postprocess", "encode"]
@@ -87,7 +88,7 @@ class DecodedImage:
         Which, and what of it.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: UInt8
     format: str
     orientation_applied: bool = False
     source_bits: int = 8
@@ -125,8 +126,8 @@ class Prediction:
         What a method adds, by tensor name (`service.signature`).
     """
 
-    embedding: npt.NDArray[np.floating[Any]]
-    foreground_logits: npt.NDArray[np.floating[Any]]
+    embedding: Floats
+    foreground_logits: Floats
     extras: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 

@@ -6,8 +6,8 @@ import base64
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Bool
 from service.backends.base import Backend, Model
 from service.domain import Deadline, ImageLimits, Instance
 from service.errors import BackendUnavailable, CapacityError, DeadlineExceeded, DiscernError
@@ -87,6 +87,6 @@ def _difference(
     return None
 
 
-def _iou(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
+def _iou(first: Bool, second: Bool) -> float:
     union = int(np.count_nonzero(first | second))
     return int(np.count_nonzero(first & second)) / union if union else 1.0

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service import signature
+from service.arrays import UInt8
 from service.backends.base import CALL_PIXELS, Backend, CallContext, Model, Outputs
 from service.domain import ImageLimits, Plane, Prediction, Stage, Timings
 from service.errors import DeadlineExceeded, DiscernError
@@ -159,7 +160,7 @@ class Segmenter:
             await self._run(asked, "postprocess", stitcher.add, tile, part)
 
     async def predict(
-        self, images: Sequence[npt.NDArray[np.uint8]], model: Model, asked: Asked
+        self, images: Sequence[UInt8], model: Model, asked: Asked
     ) -> list[Prediction]:
         """Fit images to one size that the network takes, and infer them in one call."""
         multiple, buckets = model.recipe.size_multiple, model.recipe.size_buckets
@@ -195,9 +196,7 @@ class Segmenter:
                 stage=asked.clock.stage,  # the function may have come to another
             ) from error
 
-    async def _infer(
-        self, images: npt.NDArray[np.uint8], model: Model, context: CallContext
-    ) -> Outputs:
+    async def _infer(self, images: UInt8, model: Model, context: CallContext) -> Outputs:
         """Call the network; count the call, how it ended and what it moved."""
         metrics = self._metrics
         code, began_s = "internal-error", time.perf_counter()

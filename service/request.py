@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-import numpy.typing as npt
-
+from service.arrays import UInt8
 from service.backends.base import Model
 from service.domain import (
     FIRST_PAGE,
@@ -97,7 +95,7 @@ class Seen:
     model: Model
     image: DecodedImage
     scale: float
-    pixels: npt.NDArray[np.uint8]
+    pixels: UInt8
     prediction: Prediction | None = None
 
     @property

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import UInt8
 from service.domain import ImageLimits, Prediction
 from service.imaging.scaling import rescale
 from service.postprocess.extract import label
@@ -35,7 +35,7 @@ OCTAVE: Final = 0.06
 of the octaves. Chosen, as the rest, on images of the validation list of `nuclei` at nine
 magnifications; from 0.03 to 0.1 it makes little difference."""
 
-Pixels = npt.NDArray[np.uint8]
+Pixels = UInt8
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import orjson
 
 from service.api.accept import weight_of
 from service.api.schemas import Format
+from service.arrays import Floats, UInt8
 from service.domain import Prediction, Timings
 from service.errors import BadParameter, NotAcceptable
 from service.masks.imagej import roi_zip
@@ -198,7 +198,7 @@ def _seen_whole(result: Result) -> Prediction:
     return result.seen.prediction
 
 
-def _embedding_of(result: Result) -> npt.NDArray[np.floating[Any]]:
+def _embedding_of(result: Result) -> Floats:
     """Return the embedding without the part that lies on padding."""
     recipe = result.model.recipe
     height, width = result.seen.size
@@ -207,7 +207,7 @@ def _embedding_of(result: Result) -> npt.NDArray[np.floating[Any]]:
     return dequantise(sent, recipe.embedding_scale, recipe.embedding_slope)
 
 
-def _probability(result: Result) -> npt.NDArray[np.uint8]:
+def _probability(result: Result) -> UInt8:
     """Return the foreground probability as 0..255, the highest of all classes."""
     height, width = result.seen.size
     logits = _seen_whole(result).foreground_logits[:, :height, :width].max(axis=0)

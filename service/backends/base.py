@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
 
-import numpy as np
 import numpy.typing as npt
 
+from service.arrays import UInt8
 from service.domain import Deadline, Priority
 from service.recipe import Recipe
 
@@ -114,9 +114,7 @@ class Backend(Protocol):
     async def ready(self) -> bool:
         """Return whether the server answers and can take calls; never raises, bounded in time."""
 
-    async def infer(
-        self, images: npt.NDArray[np.uint8], model: Model, context: CallContext
-    ) -> Outputs:
+    async def infer(self, images: UInt8, model: Model, context: CallContext) -> Outputs:
         """Run the network.
 
         Parameters

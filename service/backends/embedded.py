@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
 from service import signature
+from service.arrays import UInt8
 from service.backends.base import CallContext, Model, Outputs
 from service.backends.model_config import model_from_config, parse_config
 from service.backends.tensors import check_outputs
@@ -105,9 +105,7 @@ class EmbeddedBackend:
         """Return whether the models are loaded."""
         return self._open
 
-    async def infer(
-        self, images: npt.NDArray[np.uint8], model: Model, context: CallContext
-    ) -> Outputs:
+    async def infer(self, images: UInt8, model: Model, context: CallContext) -> Outputs:
         """Run the network on this machine's cores.
 
         Raises
@@ -253,9 +251,7 @@ def _is_network(folder: Path) -> bool:
     return bool(config.platform != "ensemble" and config.backend != "python")
 
 
-def _run(
-    loaded: _Loaded, images: npt.NDArray[np.uint8], options: Any
-) -> dict[str, npt.NDArray[Any]]:
+def _run(loaded: _Loaded, images: UInt8, options: Any) -> dict[str, npt.NDArray[Any]]:
     if options.terminate:  # nobody waits any more
         raise BackendFailed("the call was dropped before it began")
     try:

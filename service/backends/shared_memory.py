@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
+
+from service.arrays import UInt8
 
 FOLDER: Final = Path("/dev/shm")  # noqa: S108 - where the kernel keeps POSIX shared memory
 PREFIX: Final = "discern-"
@@ -40,7 +41,7 @@ class Region:
     """
 
     name: str
-    data: npt.NDArray[np.uint8]
+    data: UInt8
     descriptor: int
 
 

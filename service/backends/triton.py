@@ -10,9 +10,9 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-import numpy.typing as npt
 from tritonclient.grpc import service_pb2
 
+from service.arrays import UInt8
 from service.backends.base import CallContext, Model, Outputs
 from service.backends.shared_memory import FOLDER
 from service.backends.tensors import check_outputs
@@ -104,9 +104,7 @@ class TritonBackend:
             for task in asked:
                 task.cancel()
 
-    async def infer(
-        self, images: npt.NDArray[np.uint8], model: Model, context: CallContext
-    ) -> Outputs:
+    async def infer(self, images: UInt8, model: Model, context: CallContext) -> Outputs:
         """Run the network on one of the servers.
 
         Raises

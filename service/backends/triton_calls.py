@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-import numpy as np
 import numpy.typing as npt
 
+from service.arrays import UInt8
 from service.backends.base import CallContext, Model
 from service.backends.triton_errors import is_settled, is_unknown_region
 from service.backends.triton_memory import Lease, SharedMemory
@@ -35,7 +35,7 @@ class Call:
         Request id, deadline, trace context.
     """
 
-    images: npt.NDArray[np.uint8]
+    images: UInt8
     model: Model
     context: CallContext
 

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from tritonclient.grpc import service_pb2
 
 from service import signature
+from service.arrays import UInt8
 from service.backends.base import Model
 from service.backends.shared_memory import FOLDER, PREFIX, Region, RegionPool, remove_stale
 from service.backends.tensors import DTYPES, output_shape
@@ -59,7 +60,7 @@ class Lease:
     tainted: bool = False
     readers: int = 0
 
-    def part(self, name: str) -> npt.NDArray[np.uint8]:
+    def part(self, name: str) -> UInt8:
         """Return the bytes of one tensor."""
         slot = self.slots[name]
         return self.region.data[slot.offset : slot.offset + slot.size_bytes]
@@ -107,7 +108,7 @@ class SharedMemory:
         self._pool.give_back(probe)
         self._sweep_soon()
 
-    def lease(self, images: npt.NDArray[np.uint8], model: Model) -> Lease | None:
+    def lease(self, images: UInt8, model: Model) -> Lease | None:
         """Return a region with the images in it; None when there is no room, or nobody to share."""
         if all(server.shares_memory is False for server in self._servers.all):
             return None

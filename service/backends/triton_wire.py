@@ -22,6 +22,7 @@ import numpy.typing as npt
 from tritonclient.grpc import service_pb2
 
 from service import signature
+from service.arrays import UInt8
 from service.backends.base import CallContext, Model
 from service.backends.tensors import DTYPES
 from service.errors import BackendFailed
@@ -43,7 +44,7 @@ class Slot:
 
 
 def encode_request(
-    images: npt.NDArray[np.uint8],
+    images: UInt8,
     model: Model,
     context: CallContext,
     slots: Mapping[str, Slot] | None = None,

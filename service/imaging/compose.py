@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import UInt8
 from service.domain import FIRST_PAGE, DecodedImage, Plane
 from service.errors import BadParameter, BrokenImage
 from service.imaging.depth import scale_to_8_bits
@@ -80,9 +81,7 @@ def _one_channel(colour: npt.NDArray[Any], channel: int) -> npt.NDArray[Any]:
     return colour if colour.ndim == 2 else np.ascontiguousarray(colour[..., channel])
 
 
-def _split_alpha(
-    raw: npt.NDArray[Any], header: Header
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8] | None]:
+def _split_alpha(raw: npt.NDArray[Any], header: Header) -> tuple[npt.NDArray[Any], UInt8 | None]:
     """Return the colours, and alpha where there is any."""
     if raw.shape[2:] == (4,):
         alpha = _alpha_to_8_bits(raw[..., 3]) if header.may_be_transparent else None
@@ -96,12 +95,12 @@ def _split_alpha(
     return raw, None
 
 
-def _alpha_to_8_bits(alpha: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def _alpha_to_8_bits(alpha: npt.NDArray[Any]) -> UInt8:
     """Scale alpha by the range of its type; floating point alpha lies in 0..1."""
     if alpha.dtype == np.uint8:
         return alpha
     top = 1.0 if alpha.dtype.kind == "f" else float(np.iinfo(alpha.dtype).max)
     share = alpha.astype(np.float32) / np.float32(top)
     np.nan_to_num(share, copy=False, nan=1.0)
-    alpha_8: npt.NDArray[np.uint8] = np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
+    alpha_8: UInt8 = np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
     return alpha_8

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import GifImagePlugin, Image, ImageFile, JpegImagePlugin, TiffImagePlugin, WebPImagePlugin
 
+from service.arrays import UInt8
 from service.domain import FIRST_PAGE, DecodedImage, ImageLimits, Plane
 from service.errors import BadParameter, BrokenImage
 from service.imaging import png, scanlines, tiff
@@ -147,7 +148,7 @@ def _read_with_opencv(data: bytes, header: Header) -> npt.NDArray[Any]:
     return swapped
 
 
-def _read_with_pillow(data: bytes, header: Header) -> npt.NDArray[np.uint8]:
+def _read_with_pillow(data: bytes, header: Header) -> UInt8:
     """Return (H, W, 3) or (H, W, 4) uint8 in RGB order."""
     with _PLUGINS[header.format](io.BytesIO(data)) as image:
         image.load()

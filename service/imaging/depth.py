@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Float64, UInt8
+
 LOW_PERCENT: Final = 1.0
 HIGH_PERCENT: Final = 99.8
 
@@ -25,7 +27,7 @@ SAMPLE: Final = 2**22
 
 def scale_to_8_bits(
     values: npt.NDArray[Any],
-) -> tuple[npt.NDArray[np.uint8], tuple[float, float]]:
+) -> tuple[UInt8, tuple[float, float]]:
     """Map values linearly so that the low percentile becomes 0 and the high one 255.
 
     Parameters
@@ -58,7 +60,7 @@ def scale_to_8_bits(
     return scaled.reshape(values.shape), (low, high)
 
 
-def _scale_16_bits(flat: npt.NDArray[Any], scaled: npt.NDArray[np.uint8]) -> tuple[float, float]:
+def _scale_16_bits(flat: npt.NDArray[Any], scaled: UInt8) -> tuple[float, float]:
     """Scale by a table of all 65,536 values."""
     # Signed values become unsigned in the same order when the sign bit is turned over.
     shift = -(2**15) if flat.dtype == np.int16 else 0
@@ -81,7 +83,7 @@ def _scale_16_bits(flat: npt.NDArray[Any], scaled: npt.NDArray[np.uint8]) -> tup
     return float(low + shift), float(high + shift)
 
 
-def _scale_wide(flat: npt.NDArray[Any], scaled: npt.NDArray[np.uint8]) -> tuple[float, float]:
+def _scale_wide(flat: npt.NDArray[Any], scaled: UInt8) -> tuple[float, float]:
     """Scale 32- and 64-bit values block by block."""
     sample = flat[:: max(1, flat.size // SAMPLE)].astype(np.float64)
     sample = sample[np.isfinite(sample)]
@@ -96,7 +98,7 @@ def _scale_wide(flat: npt.NDArray[Any], scaled: npt.NDArray[np.uint8]) -> tuple[
     return float(low), float(high)
 
 
-def _ramp(values: npt.NDArray[np.float64], low: float, high: float) -> npt.NDArray[np.uint8]:
+def _ramp(values: Float64, low: float, high: float) -> UInt8:
     """Map `low`..`high` to 0..255, rounded, NaN to 0."""
     if low == high:
         return np.where(values == np.inf, 255, 0).astype(np.uint8)

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+from service.arrays import UInt8
+
+Pixels = UInt8
 
 
 def fit(pixels: Pixels, *, multiple: int, buckets: Sequence[int] = ()) -> Pixels:

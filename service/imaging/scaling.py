@@ -6,15 +6,15 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import UInt8
 from service.domain import ImageLimits
 from service.errors import BadParameter
 
 MIN_SCALE: Final = 0.05
 MAX_SCALE: Final = 20.0
 
-Pixels = npt.NDArray[np.uint8]
+Pixels = UInt8
 
 
 def rescale(pixels: Pixels, scale: float, limits: ImageLimits) -> Pixels:

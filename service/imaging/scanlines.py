@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from isal import igzip_lib, isal_zlib
 
+from service.arrays import UInt8
 from service.compiled import inlined, kernel
 from service.imaging.png import chunks
 
-Bytes = npt.NDArray[np.uint8]
+Bytes = UInt8
 
 _STRIP_BYTES: Final = 2**16
 """Unpacked at a time, and the most that is fed at a time."""

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import UInt8
+
 GROUND: Final = 255
 """Transparent pixels show white, as on the page that a viewer of the web would see them on."""
 
@@ -41,7 +43,7 @@ def orient(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
     return pixels
 
 
-def flatten(pixels: npt.NDArray[np.uint8], alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def flatten(pixels: UInt8, alpha: UInt8) -> UInt8:
     """Lay a picture on a white ground.
 
     Parameters

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import UInt8
+
 MAX_LABEL = 2**16 - 1
 
 
@@ -31,7 +33,7 @@ def label_png(labels: npt.NDArray[np.integer[Any]]) -> bytes:
     return write_png(labels.astype(np.uint16))
 
 
-def write_png(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> bytes:
+def write_png(pixels: UInt8 | npt.NDArray[np.uint16]) -> bytes:
     """Write grey or RGB pixels as PNG, with the least effort in compression.
 
     Parameters

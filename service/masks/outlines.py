@@ -7,11 +7,9 @@ that outer rings go clockwise on screen and holes the other way.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Int32
 from service.compiled import kernel
-
-Int32 = npt.NDArray[np.int32]
 
 RIGHT, DOWN, LEFT, UP = 0, 1, 2, 3
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Floats, Int32, UInt8
 from service.compiled import kernel
 from service.masks.label_png import write_png
 
@@ -23,7 +24,7 @@ GOLDEN = 0.6180339887498949
 SAMPLE = 4096
 """Pixels from which the principal components are taken, about."""
 
-Image = npt.NDArray[np.uint8]
+Image = UInt8
 
 
 def colours(count: int) -> Image:
@@ -81,7 +82,7 @@ def overlay_png(pixels: Image, labels: npt.NDArray[np.integer[Any]]) -> bytes:
     return write_png(overlay(pixels, labels))
 
 
-def embedding_picture(embedding: npt.NDArray[np.floating[Any]]) -> Image:
+def embedding_picture(embedding: Floats) -> Image:
     """Show what the network saw: the first three principal components as red, green and blue.
 
     Parameters
@@ -121,13 +122,13 @@ def embedding_picture(embedding: npt.NDArray[np.floating[Any]]) -> Image:
     return out
 
 
-def embedding_png(embedding: npt.NDArray[np.floating[Any]]) -> bytes:
+def embedding_png(embedding: Floats) -> bytes:
     """Return `embedding_picture` as a PNG file."""
     return write_png(embedding_picture(embedding))
 
 
 @kernel
-def _tint(out: Image, labels: npt.NDArray[np.int32], table: Image, share: np.float32) -> None:
+def _tint(out: Image, labels: Int32, table: Image, share: np.float32) -> None:
     """Blend colours in, at full strength where a 4-neighbour bears another label."""
     height, width = labels.shape
     for y in range(height):

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Bool, Float64, Int32, Int64
 from service.domain import Rle
 from service.masks import runs
-
-Int64 = npt.NDArray[np.int64]
 
 MAX_PIXELS = 2**28
 """Masks larger than this are not decoded unless the caller asks for it."""
@@ -47,7 +46,7 @@ class Regions:
     rles: list[Rle]
     areas_px: Int64
     boxes_xywh: Int64
-    centroids_xy: npt.NDArray[np.float64]
+    centroids_xy: Float64
 
 
 def encode_labels(labels: npt.NDArray[np.integer[Any]]) -> list[Rle]:
@@ -112,7 +111,7 @@ def describe_labels(labels: npt.NDArray[np.integer[Any]]) -> Regions:
     )
 
 
-def _measured(blocks: _Blocks, image: npt.NDArray[np.int32]) -> tuple[Int64, Int64, Int64, Int64]:
+def _measured(blocks: _Blocks, image: Int32) -> tuple[Int64, Int64, Int64, Int64]:
     """Return area, corners and summed places of labels 0..K, and how long strings 1..K can be."""
     areas = np.zeros(1, np.int64)
     corners, sums = np.zeros((1, 4), np.int64), np.zeros((1, 2), np.int64)
@@ -156,7 +155,7 @@ class _Blocks:
     Noise has a run for each pixel: keeping them all would take twice the memory of the labels.
     """
 
-    def __init__(self, image: npt.NDArray[np.int32]) -> None:
+    def __init__(self, image: Int32) -> None:
         self._image = image
         self.only: runs.Block | None = None
 
@@ -182,7 +181,7 @@ def _with_rows(array: Int64, rows: int) -> Int64:
     return np.concatenate((array, np.zeros((missing, *array.shape[1:]), np.int64)))
 
 
-def decode(rle: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.bool_]:
+def decode(rle: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) -> Bool:
     """Draw a mask.
 
     Parameters

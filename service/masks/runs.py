@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Bool, Int32, Int64, UInt8
 from service.compiled import kernel
 from service.masks.words import WORD, changes, lowest
 
@@ -27,9 +27,7 @@ STATE = 7
 LONGEST = 7
 """Characters of a number at most: 33 bits with its sign, five in each."""
 
-Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
-Text = npt.NDArray[np.uint8]
+Text = UInt8
 
 
 class Block(NamedTuple):
@@ -238,7 +236,7 @@ def parse(text: Text, limit: int) -> tuple[Int64, bool]:
 
 
 @kernel
-def paint(counts: Int64, flat: npt.NDArray[np.bool_]) -> None:
+def paint(counts: Int64, flat: Bool) -> None:
     """Set every other run, the second first."""
     at = 0
     for r in range(counts.size):

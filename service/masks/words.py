@@ -9,15 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from service.arrays import Int32
 from service.compiled import kernel
-
-Int32 = npt.NDArray[np.int32]
 
 WORD = 64
 """Pixels in a word."""

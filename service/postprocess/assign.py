@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from service.arrays import Bool, Float32, Int32, Int64
 from service.compiled import kernel
 from service.masks.words import ends, fill
-from service.postprocess.lookup import FAR, Int64, Lookup, build, measure, nearest
+from service.postprocess.lookup import FAR, Lookup, build, measure, nearest
 from service.postprocess.planes import CHUNK, STRETCH, Planes, announce, load
-from service.postprocess.seeds import Bool, Float32, Int32
 
 STRAY = -1
 """Label of a foreground pixel that is near to no centre."""

@@ -8,12 +8,12 @@ Axes: E embedding, H W image, P peaks.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Bool, Float32, Float64, Floats, Int32
 from service.compiled import kernel
 from service.postprocess.clustering import decode_discriminative
-from service.postprocess.decoded import Decoded, Float64, Int32, check, finish
-from service.postprocess.planes import FloatArray, Planes, as_planes, load
+from service.postprocess.decoded import Decoded, check, finish
+from service.postprocess.planes import Planes, as_planes, load
 
 BINS = 4
 """Bins of the histogram per separation."""
@@ -23,8 +23,8 @@ MAX_BINS = 2**20
 
 
 def decode_associative(
-    tags: FloatArray,
-    foreground: npt.NDArray[np.bool_],
+    tags: Floats,
+    foreground: Bool,
     *,
     bandwidth: float = 0.5,
     min_pixels: int = 1,
@@ -64,7 +64,7 @@ def decode_associative(
     return finish(labels, np.ones(mask.shape, np.float32), peaks.size, min_pixels)
 
 
-def _peaks(votes: Float64, sums: Float64, min_pixels: int) -> npt.NDArray[np.float32]:
+def _peaks(votes: Float64, sums: Float64, min_pixels: int) -> Float32:
     """Return the tags of the peaks, ascending: the mean tag of the bins within reach of each."""
     reach = BINS // 2
     smooth = np.convolve(votes, np.ones(3), mode="same")
@@ -76,14 +76,12 @@ def _peaks(votes: Float64, sums: Float64, min_pixels: int) -> npt.NDArray[np.flo
     )
     is_peak &= held >= max(min_pixels, 1)
     summed = np.convolve(sums, np.ones(2 * reach + 1), mode="same")
-    peaks: npt.NDArray[np.float64] = summed[is_peak] / held[is_peak]
+    peaks: Float64 = summed[is_peak] / held[is_peak]
     return peaks.astype(np.float32)
 
 
 @kernel
-def _histogram(
-    planes: Planes, mask: npt.NDArray[np.bool_], width: np.float32
-) -> tuple[Float64, Float64]:
+def _histogram(planes: Planes, mask: Bool, width: np.float32) -> tuple[Float64, Float64]:
     """Return votes and summed tags of each bin, with empty bins at both ends."""
     height, columns = mask.shape
     row = np.empty((1, max(columns, 1)), np.float32)
@@ -114,8 +112,8 @@ def _histogram(
 @kernel
 def _assign(
     planes: Planes,
-    mask: npt.NDArray[np.bool_],
-    peaks: npt.NDArray[np.float32],
+    mask: Bool,
+    peaks: Float32,
     reach: np.float32,
 ) -> Int32:
     """Return 1 + the peak nearest to each pixel, the lower on a tie, or 0 beyond reach."""

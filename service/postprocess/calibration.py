@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
+from service.arrays import Float64
 
 NEVER_SURE = 1e-6
 """How far from certain a figure counts as at least."""

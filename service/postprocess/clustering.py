@@ -9,13 +9,13 @@ Axes: E embedding, H W image, K instances.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Bool, Float32, Floats, Int32
 from service.postprocess import assign, regions, seeds
-from service.postprocess.decoded import Decoded, Float32, check, sample_step
+from service.postprocess.decoded import Decoded, check, sample_step
 from service.postprocess.joining import Limits, join
 from service.postprocess.leaders import lead
-from service.postprocess.planes import FloatArray, Planes, as_planes
+from service.postprocess.planes import Planes, as_planes
 from service.postprocess.scores import closeness
 
 ROUNDS = 10
@@ -50,14 +50,14 @@ APART = 0.75
 
 
 def cluster(
-    embedding: FloatArray,
-    foreground: npt.NDArray[np.bool_],
+    embedding: Floats,
+    foreground: Bool,
     *,
     bandwidth: float,
     min_pixels: int,
     seed: int = 0,
     split_disconnected: bool = False,
-) -> npt.NDArray[np.int32]:
+) -> Int32:
     """Group foreground pixels into instances.
 
     Parameters
@@ -109,8 +109,8 @@ def cluster(
 
 
 def decode_discriminative(  # noqa: PLR0913 - the settings of a recipe
-    embedding: FloatArray,
-    foreground: npt.NDArray[np.bool_],
+    embedding: Floats,
+    foreground: Bool,
     *,
     bandwidth: float = 1.5,
     min_pixels: int = 1,
@@ -156,8 +156,8 @@ def decode_discriminative(  # noqa: PLR0913 - the settings of a recipe
 
 
 def _partition(  # noqa: PLR0913 - the parameters of `cluster` and where to put distances
-    embedding: FloatArray,
-    foreground: npt.NDArray[np.bool_],
+    embedding: Floats,
+    foreground: Bool,
     distances2: Float32,
     *,
     bandwidth: float,
@@ -165,7 +165,7 @@ def _partition(  # noqa: PLR0913 - the parameters of `cluster` and where to put 
     seed: int = 0,
     split_disconnected: bool = False,
     joining: Limits | None = None,
-) -> tuple[npt.NDArray[np.int32], int]:
+) -> tuple[Int32, int]:
     """Return labels 1..K and K; write squared distances to centres, unless the array is empty."""
     check(embedding, foreground, bandwidth)
     planes = as_planes(embedding)
@@ -195,7 +195,7 @@ def _partition(  # noqa: PLR0913 - the parameters of `cluster` and where to put 
 
 
 def _centres(
-    planes: Planes, mask: npt.NDArray[np.bool_], radius2: np.float32, seed: int
+    planes: Planes, mask: Bool, radius2: np.float32, seed: int
 ) -> tuple[Float32, np.float32]:
     """Return the centres ``[E, K]`` that a sample of the pixels shows, and their reach, squared."""
     step = sample_step(mask.size)
@@ -213,17 +213,13 @@ def _centres(
     return seeds.merge(centres, support, radius2 * np.float32(APART**2), outlier2), reach2
 
 
-def _rest(
-    samples: Float32, grid: seeds.Int32, ball2: np.float32
-) -> tuple[Float32, seeds.Int32, seeds.Int32]:
+def _rest(samples: Float32, grid: Int32, ball2: np.float32) -> tuple[Float32, Int32, Int32]:
     """Return where mean shift rests, how many samples lie around, and how many close by."""
     leaders, owners = lead(samples, grid, ball2)
     return seeds.shift(samples, owners, leaders, ball2, ROUNDS)
 
 
-def _missed(
-    planes: Planes, labels: npt.NDArray[np.int32], radius2: np.float32, min_pixels: int
-) -> Float32:
+def _missed(planes: Planes, labels: Int32, radius2: np.float32, min_pixels: int) -> Float32:
     """Return centres ``[E, K]`` of instances that the sample has missed."""
     strays = labels == assign.STRAY
     if min_pixels > 1:

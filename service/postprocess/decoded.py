@@ -7,17 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Bool, Float32, Float64, Floats, Int32
 from service.compiled import kernel
 from service.postprocess import regions
-
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-Int32 = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +31,7 @@ class Decoded:
     confidence: Float64
 
 
-def check(
-    embedding: npt.NDArray[np.floating[Any]], foreground: npt.NDArray[np.bool_], bandwidth: float
-) -> None:
+def check(embedding: Floats, foreground: Bool, bandwidth: float) -> None:
     """Refuse what no decoder can work on.
 
     Raises

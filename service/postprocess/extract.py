@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from service import signature
+from service.arrays import Bool, Floats, Int32
 from service.decoder_settings import DECODER_SETTINGS
 from service.domain import Prediction
 from service.errors import BackendFailed, BadParameter
@@ -39,8 +39,7 @@ from service.postprocess.segmentation import Segmentation
 from service.postprocess.spatial import decode_spatial
 from service.recipe import Recipe
 
-Floats = npt.NDArray[np.floating[Any]]
-Mask = npt.NDArray[np.bool_]
+Mask = Bool
 
 
 def extract(
@@ -110,7 +109,7 @@ def find(
             f"{len(recipe.classes)} classes of {height} x {width} pixels"
         )
     masks = foreground_masks(logits, options.foreground_threshold or recipe.foreground_threshold)
-    labels: npt.NDArray[np.int32] | None = None
+    labels: Int32 | None = None
     confidence: list[float] = []
     overlap: list[float] = []
     classes: list[int] = []

@@ -6,18 +6,15 @@ Axes: C classes, H W image.
 from __future__ import annotations
 
 from math import log
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Bool, Floats
 from service.compiled import kernel
 from service.postprocess.planes import Planes, as_planes, widen
 
 
-def foreground_masks(
-    logits: npt.NDArray[np.floating[Any]], threshold: float
-) -> list[npt.NDArray[np.bool_]]:
+def foreground_masks(logits: Floats, threshold: float) -> list[Bool]:
     """Return one mask per class; no pixel lies in two.
 
     Parameters
@@ -51,7 +48,7 @@ def foreground_masks(
 
 
 @kernel
-def _above(planes: Planes, height: int, width: int, limit: np.float32) -> npt.NDArray[np.bool_]:
+def _above(planes: Planes, height: int, width: int, limit: np.float32) -> Bool:
     """Return ``[C, H, W]`` where the logits are above the limit."""
     out = np.empty((planes.size, height, width), np.bool_)
     values = planes.values

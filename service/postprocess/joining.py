@@ -13,11 +13,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Float32, Float64, Int32, Int64
 from service.compiled import inlined, kernel
 from service.masks.words import ends
-from service.postprocess.lookup import Float32, Int32, Int64, build, measure, spans
+from service.postprocess.lookup import build, measure, spans
 from service.postprocess.planes import Planes, load
 
 
@@ -139,9 +139,7 @@ def _join_near(
                     _unite(names, k + 1, others[at] + 1)
 
 
-def _beside(
-    labels: Int32, means: Float32, below: np.float32
-) -> tuple[Int64, Int64, npt.NDArray[np.float64]]:
+def _beside(labels: Int32, means: Float32, below: np.float32) -> tuple[Int64, Int64, Float64]:
     """Return the pairs of labels that touch and are close, the lower first, and their shares.
 
     A share is the part of the shorter rim that they have in common.

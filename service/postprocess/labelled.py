@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Float64, Int32, Int64
 from service.postprocess.regions import names_in, rename
 
 
@@ -58,9 +59,9 @@ class Labelled:
         Index of each instance's class in the recipe.
     """
 
-    labels: npt.NDArray[np.int32]
-    scores: npt.NDArray[np.float64]
-    classes: npt.NDArray[np.int64]
+    labels: Int32
+    scores: Float64
+    classes: Int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,10 @@ class Found:
         Index of each instance's class in the recipe.
     """
 
-    labels: npt.NDArray[np.int32]
-    confidence: npt.NDArray[np.float64]
-    overlap: npt.NDArray[np.float64]
-    classes: npt.NDArray[np.int64]
+    labels: Int32
+    confidence: Float64
+    overlap: Float64
+    classes: Int64
 
 
 def chosen(found: Labelled, order: npt.NDArray[np.intp]) -> Labelled:

@@ -8,14 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Float32, Int32, Int64
 from service.compiled import kernel
 from service.postprocess.lookup import Lookup, build, gap2, measure, spans
-
-Float32 = npt.NDArray[np.float32]
-Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
 
 
 class Leaders(NamedTuple):

@@ -12,13 +12,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Float32, Int32, Int64
 from service.compiled import inlined, kernel
-
-Float32 = npt.NDArray[np.float32]
-Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
 
 FAR = np.float32(1e30)
 """Squared distances at or above this, NaN included, belong to pixels without a position."""
@@ -115,7 +111,7 @@ def _cell(value: np.float32, low: np.float32, side: np.float32, cells: int) -> i
 
 
 @kernel
-def spans(lookup: Lookup, vector: Float32, radius: np.float32, out: npt.NDArray[np.int64]) -> int:
+def spans(lookup: Lookup, vector: Float32, radius: np.float32, out: Int64) -> int:
     """Write where each run of centres within reach starts and stops; return how many runs."""
     starts, cells = lookup.starts, lookup.cells
     if starts.size == 2:

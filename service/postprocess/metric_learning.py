@@ -7,15 +7,15 @@ Axes: E embedding, T thresholds, S samples, K seeds, H W image.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Bool, Float32, Floats, Int32
 from service.compiled import kernel
-from service.postprocess.decoded import Decoded, Float32, Int32, check, finish, sample_step
+from service.postprocess.decoded import Decoded, check, finish, sample_step
 from service.postprocess.lookup import measure
-from service.postprocess.planes import CHUNK, FloatArray, Planes, as_planes, load
+from service.postprocess.planes import CHUNK, Planes, as_planes, load
 from service.postprocess.seeds import coherent, gather
 
 TAUS = (0.25, 0.5, 0.75, 0.9)
@@ -52,9 +52,9 @@ def radius2_of(tau: float) -> float:
 
 
 def decode_metric_learning(
-    embedding: FloatArray,
-    foreground: npt.NDArray[np.bool_],
-    seediness: npt.NDArray[np.floating[Any]],
+    embedding: Floats,
+    foreground: Bool,
+    seediness: Floats,
     *,
     alpha: float = 0.3,
     max_seeds: int = 512,
@@ -113,8 +113,8 @@ def decode_metric_learning(
 
 def _choose(
     planes: Planes,
-    mask: npt.NDArray[np.bool_],
-    seediness: npt.NDArray[np.floating[Any]],
+    mask: Bool,
+    seediness: Floats,
     step: int,
     alpha: float,
     max_seeds: int,
@@ -170,9 +170,7 @@ def diverse(
 
 
 @kernel
-def _fresh(
-    samples: Float32, order: Int32, radii2: Float32, repeated: np.float32
-) -> npt.NDArray[np.bool_]:
+def _fresh(samples: Float32, order: Int32, radii2: Float32, repeated: np.float32) -> Bool:
     """Tell which seeds, best first, have a mask that is not mostly taken."""
     size, total = samples.shape
     fresh = np.zeros(order.size, np.bool_)
@@ -195,7 +193,7 @@ def _fresh(
 
 
 @kernel
-def paint(planes: Planes, mask: npt.NDArray[np.bool_], chosen: Seeds, reach2: np.float32) -> Int32:
+def paint(planes: Planes, mask: Bool, chosen: Seeds, reach2: np.float32) -> Int32:
     """Return 1 + the first seed whose mask holds the pixel, else the nearest in reach, else 0."""
     height, width = mask.shape
     size, total = chosen.vectors.shape

@@ -16,6 +16,7 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
+from service.arrays import Float32, Floats
 from service.compiled import kernel
 
 CHUNK = 64
@@ -23,8 +24,6 @@ CHUNK = 64
 
 STRETCH = 8 * CHUNK
 """Pixels of a row that it reads at a time: memory is fastest in long runs."""
-
-FloatArray = npt.NDArray[np.floating[Any]]
 
 
 def _converts_halves() -> bool:
@@ -59,7 +58,7 @@ class Planes(NamedTuple):
     row: int
 
 
-def as_planes(embedding: FloatArray) -> Planes:
+def as_planes(embedding: Floats) -> Planes:
     """View an embedding as flat memory.
 
     Parameters
@@ -176,7 +175,7 @@ overload(widen, inline="always")(_widen)
 
 
 @kernel
-def load(planes: Planes, y: int, x: int, count: int, out: npt.NDArray[np.float32]) -> None:
+def load(planes: Planes, y: int, x: int, count: int, out: Float32) -> None:
     """Copy `count` pixels of row `y` from column `x` on into ``out[E, count]`` as float32."""
     values = planes.values
     for e in range(planes.size):

@@ -14,6 +14,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Floats
+
 ZERO: Final = 128
 """The byte that stands for 0."""
 
@@ -22,7 +24,7 @@ def dequantise(
     embedding: npt.NDArray[Any],
     scale: Sequence[float],
     slope: Sequence[tuple[float, float]] = (),
-) -> npt.NDArray[np.floating[Any]]:
+) -> Floats:
     """Return pixel vectors.
 
     Parameters

@@ -9,18 +9,18 @@ Axes: E embedding, S samples, Z seeds, M modes, H W image.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Bool, Float32, Floats, Int32
 from service.compiled import kernel
-from service.postprocess.decoded import Decoded, Float32, Int32, check, finish, sample_step
+from service.postprocess.decoded import Decoded, check, finish, sample_step
 from service.postprocess.exponential import exp32
-from service.postprocess.planes import CHUNK, FloatArray, Planes, as_planes, load
+from service.postprocess.planes import CHUNK, Planes, as_planes, load
 from service.postprocess.seeds import gather
 
 
 def decode_recurrent(
-    embedding: FloatArray,
-    foreground: npt.NDArray[np.bool_],
+    embedding: Floats,
+    foreground: Bool,
     *,
     kappa: float = 20.0,
     merge: float = 0.04,
@@ -171,7 +171,7 @@ def merge_modes(modes: Float32, spread: np.float32) -> Float32:
 
 
 @kernel
-def _assign(planes: Planes, mask: npt.NDArray[np.bool_], modes: Float32) -> tuple[Int32, Float32]:
+def _assign(planes: Planes, mask: Bool, modes: Float32) -> tuple[Int32, Float32]:
     """Return 1 + the mode of the largest cosine, the first on a tie, and that cosine."""
     height, width = mask.shape
     size, total = modes.shape

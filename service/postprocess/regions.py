@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Int32, Int64
 from service.compiled import kernel
 from service.masks.words import ends, fill
-
-Int32 = npt.NDArray[np.int32]
 
 
 @kernel
@@ -128,7 +127,7 @@ def rename(labels: Int32, names: Int32) -> None:
 
 
 @kernel
-def first_pixels(labels: Int32, count: int) -> npt.NDArray[np.int64]:
+def first_pixels(labels: Int32, count: int) -> Int64:
     """Return the raster index of the first pixel of labels 1..count, -1 where there is none."""
     first = np.full(count + 1, -1, np.int64)
     height, width = labels.shape

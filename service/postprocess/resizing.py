@@ -8,13 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Int32
 from service.compiled import kernel
 from service.postprocess.labelled import ExtractOptions, Labelled, chosen
 from service.postprocess.regions import areas
-
-Int32 = npt.NDArray[np.int32]
 
 TIE = 1e-9
 """Weights that differ by less do so by rounding."""

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Float32, Float64, Floats, Int32, Int64
 from service.compiled import inlined, kernel
 from service.masks.words import ends
 from service.postprocess.exponential import exp32
 from service.postprocess.planes import Planes, as_planes, load
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
 
-
-def expected_iou(labels: Int32, logits: npt.NDArray[np.floating[Any]], count: int) -> Float64:
+def expected_iou(labels: Int32, logits: Floats, count: int) -> Float64:
     """Return the IoU that labels 1..count can be expected to have.
 
     The probability inside, over the pixels of the instance and the probability that it has missed:

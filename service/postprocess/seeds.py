@@ -7,15 +7,11 @@ so that the inner loops run along samples or centres.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Bool, Float32, Int32, Int64
 from service.compiled import inlined, kernel
-from service.postprocess.lookup import FAR, FEW, Int64, build, measure, spans
+from service.postprocess.lookup import FAR, FEW, build, measure, spans
 from service.postprocess.planes import Planes, load, widen
-
-Float32 = npt.NDArray[np.float32]
-Int32 = npt.NDArray[np.int32]
-Bool = npt.NDArray[np.bool_]
 
 OUTWEIGHS = 16
 """How many times the samples a cluster has that an outlier beside it has."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Float64, Int32, Int64
 from service.domain import Category, Instance
 from service.masks.rle import Regions
 from service.postprocess.regions import names_in, rename
@@ -46,11 +47,11 @@ class Segmentation:
 
     def __init__(
         self,
-        labels: npt.NDArray[np.int32],
+        labels: Int32,
         order: npt.NDArray[np.intp],
         regions: Regions,
-        scores: npt.NDArray[np.float64],
-        classes: npt.NDArray[np.int64],
+        scores: Float64,
+        classes: Int64,
         categories: Sequence[Category],
     ) -> None:
         self._labels = labels
@@ -69,7 +70,7 @@ class Segmentation:
         return len(self.rles)
 
     @property
-    def labels(self) -> npt.NDArray[np.int32]:
+    def labels(self) -> Int32:
         """Label image, (H, W) int32: 0 background, else the `Instance.id`."""
         if not self._renamed:
             rename(self._labels, self._names)

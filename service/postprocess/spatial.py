@@ -12,15 +12,14 @@ Axes: H W image, N pixels.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Bool, Float32, Floats, Int32, Int64
 from service.compiled import inlined, kernel
-from service.postprocess.decoded import Decoded, Float32, Int32, check, finish
+from service.postprocess.decoded import Decoded, check, finish
 
-Int64 = npt.NDArray[np.int64]
 Ball = tuple[np.float32, np.float32, np.float32, np.float32]
 """Where its middle lies, down and right, and its half-axes."""
 Box = tuple[int, int, int, int]
@@ -39,10 +38,10 @@ SIGMA_GAIN = 10.0
 
 
 def decode_spatial(
-    offsets: npt.NDArray[np.floating[Any]],
-    foreground: npt.NDArray[np.bool_],
-    sigma: npt.NDArray[np.floating[Any]],
-    seediness: npt.NDArray[np.floating[Any]],
+    offsets: Floats,
+    foreground: Bool,
+    sigma: Floats,
+    seediness: Floats,
     *,
     unit_px: float = 64.0,
     min_seed: float = 0.9,

@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Int32
 from service.postprocess.labelled import Labelled
 from service.postprocess.regions import rename
-
-Int32 = npt.NDArray[np.int32]
 
 MIN_IOU = 0.5
 """Intersection over union, within the shared strip, from which two instances are one."""

@@ -15,15 +15,15 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from service.arrays import Bool
 from service.masks import rle
 from training.data.dataset import IGNORE, DataError, Sample
 from training.data.files import read_image, require_size
 
 Entry = Mapping[str, Any]
-Mask = npt.NDArray[np.bool_]
+Mask = Bool
 
 Kinds = tuple[tuple[type, ...], str]
 

@@ -9,7 +9,8 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+
+from service.arrays import Int32, UInt8
 
 IGNORE = -1
 """Label of pixels that no loss and no metric looks at."""
@@ -49,11 +50,11 @@ class Sample:
     """
 
     name: str
-    image: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int32]
-    classes: npt.NDArray[np.int32] | None = None
+    image: UInt8
+    labels: Int32
+    classes: Int32 | None = None
 
-    def classes_at(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    def classes_at(self, ids: Int32) -> Int32:
         """Look up the class of instances: 0 for background and ignored pixels.
 
         Parameters

@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from service.arrays import Int32, UInt8
 from service.domain import ImageLimits
 from service.errors import RequestError
 from service.imaging.decode import decode_image
 from training.data.dataset import IGNORE, DataError
 
-Labels = npt.NDArray[np.int32]
+Labels = Int32
 
 IMAGE_ENDINGS: Final = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
 LABEL_ENDINGS: Final = (".png", ".tif", ".tiff")
@@ -31,7 +32,7 @@ _ANY_SIZE: Final = ImageLimits(max_bytes=2**32, max_pixels=2**30, max_side_px=2*
 """Files of one's own are no attack; a picture of more pixels would not fit the memory either."""
 
 
-def read_image(path: Path) -> npt.NDArray[np.uint8]:
+def read_image(path: Path) -> UInt8:
     """Read a picture as the gateway does: (H, W) uint8 when it is grey, else (H, W, 3) RGB.
 
     Any format and depth that it takes; more than 8 bits are scaled by percentiles

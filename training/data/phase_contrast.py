@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+
+from service.arrays import Int32, UInt8
 
 _GREY = 98.0
 """Of the ground."""
@@ -15,7 +16,7 @@ _GREY = 98.0
 
 def draw_cells(
     rng: np.random.Generator, *, height: int, width: int, cells: int, length_px: float = 64.0
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+) -> tuple[UInt8, Int32]:
     """Draw one field of cells that lie apart.
 
     Parameters
@@ -53,9 +54,7 @@ def draw_cells(
     return np.clip(np.rint(shade), 0, 255).astype(np.uint8), labels
 
 
-def _spindle(
-    rng: np.random.Generator, height: int, width: int, length_px: float
-) -> npt.NDArray[np.int32]:
+def _spindle(rng: np.random.Generator, height: int, width: int, length_px: float) -> Int32:
     """Give the outline of a bent body that narrows towards both ends, (2 * N, 2) x and y."""
     length, turn = length_px * rng.uniform(0.8, 1.3), rng.uniform(0, np.pi)
     along = np.linspace(-0.5, 0.5, 24)

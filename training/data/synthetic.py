@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Bool, Float32, Int32, Int64, UInt8
 from training.data.dataset import Sample
 
 _VISIBLE_STICK_SHARE = 0.3
@@ -89,9 +89,7 @@ class NucleiDataset:
         return Sample(f"nuclei-{self.seed}-{index}", image, labels)
 
 
-def draw_sticks(
-    rng: np.random.Generator, *, size: int, sticks: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+def draw_sticks(rng: np.random.Generator, *, size: int, sticks: int) -> tuple[UInt8, Int32]:
     """Draw one scene of sticks.
 
     Parameters
@@ -125,7 +123,7 @@ def draw_sticks(
 
 def draw_nuclei(
     rng: np.random.Generator, *, height: int, width: int, nuclei: int, radius_px: float
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+) -> tuple[UInt8, Int32]:
     """Draw one field of nuclei as a fluorescence microscope would show it.
 
     Parameters
@@ -160,9 +158,7 @@ def draw_nuclei(
     return _photograph(rng, light, radius_px), labels
 
 
-def _try_sticks(
-    rng: np.random.Generator, *, size: int, sticks: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+def _try_sticks(rng: np.random.Generator, *, size: int, sticks: int) -> tuple[UInt8, Int32, Int64]:
     image = np.full((size, size), 255, np.uint8)
     labels = np.zeros((size, size), np.int32)
     full = np.zeros(sticks, np.int64)
@@ -183,14 +179,12 @@ def _try_sticks(
     return image, labels, full
 
 
-def _consecutive(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+def _consecutive(labels: Int32) -> Int32:
     _, inverse = np.unique(np.append(labels.ravel(), 0), return_inverse=True)
     return inverse[:-1].reshape(labels.shape).astype(np.int32)
 
 
-def _nucleus(
-    rng: np.random.Generator, labels: npt.NDArray[np.int32], radius_px: float
-) -> npt.NDArray[np.bool_] | None:
+def _nucleus(rng: np.random.Generator, labels: Int32, radius_px: float) -> Bool | None:
     """Find room for a wobbly ellipse; half of them lean on a nucleus that is already there."""
     height, width = labels.shape
     angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
@@ -212,20 +206,18 @@ def _nucleus(
         )
         canvas = np.zeros(labels.shape, np.uint8)
         cv2.fillPoly(canvas, [np.round(outline + centre).astype(np.int32)], 1)
-        mask: npt.NDArray[np.bool_] = canvas > 0
-        free: npt.NDArray[np.bool_] = mask & (labels == 0)
+        mask: Bool = canvas > 0
+        free: Bool = mask & (labels == 0)
         if mask.sum() > 12 and free.sum() > 0.85 * mask.sum() and _in_one_piece(free):
             return free
     return None
 
 
-def _in_one_piece(mask: npt.NDArray[np.bool_]) -> bool:
+def _in_one_piece(mask: Bool) -> bool:
     return int(cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[0]) == 2
 
 
-def _photograph(
-    rng: np.random.Generator, light: npt.NDArray[np.float32], radius_px: float
-) -> npt.NDArray[np.uint8]:
+def _photograph(rng: np.random.Generator, light: Float32, radius_px: float) -> UInt8:
     """Add the optics: point spread, glow, uneven illumination, shot and read noise."""
     height, width = light.shape
     sharp = cv2.GaussianBlur(light, (0, 0), radius_px * rng.uniform(0.06, 0.12))
@@ -233,17 +225,13 @@ def _photograph(
     field = 1 + 0.3 * _smooth_noise(rng, height, width, max(height, width) / 3)
     photons = (0.9 * sharp + 0.1 * glow + 0.04) * field * rng.uniform(60, 200)
     noisy = rng.poisson(np.maximum(photons, 0)) + rng.normal(0, 1.5, light.shape)
-    image: npt.NDArray[np.uint8] = np.clip(noisy, 0, 255).astype(np.uint8)
+    image: UInt8 = np.clip(noisy, 0, 255).astype(np.uint8)
     return image
 
 
-def _smooth_noise(
-    rng: np.random.Generator, height: int, width: int, length_px: float
-) -> npt.NDArray[np.float32]:
+def _smooth_noise(rng: np.random.Generator, height: int, width: int, length_px: float) -> Float32:
     """Noise in [-1, 1] whose bumps are about `length_px` wide."""
     rows, columns = int(height / length_px) + 2, int(width / length_px) + 2
     coarse = rng.uniform(-1, 1, (rows, columns)).astype(np.float32)
-    smooth: npt.NDArray[np.float32] = cv2.resize(
-        coarse, (width, height), interpolation=cv2.INTER_LINEAR
-    )
+    smooth: Float32 = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     return smooth

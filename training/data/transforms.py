@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Float32, Float64, Int32, UInt8
 from training.config.data import AugmentConfig
 from training.data.dataset import IGNORE, Sample
 
-_Cut = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]
+_Cut = tuple[UInt8, Int32]
 """Image (crop, width) or (crop, width, 3), and labels (crop, width), before they are varied."""
 
 
 def train_crop(
     sample: Sample, rng: np.random.Generator, config: AugmentConfig
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+) -> tuple[Float32, Int32, Int32]:
     """Cut a crop and vary it.
 
     Parameters
@@ -48,7 +48,7 @@ def train_crop(
     return varied, consecutive(labels), sample.classes_at(labels)
 
 
-def consecutive(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+def consecutive(labels: Int32) -> Int32:
     """Renumber instances to 1..K in ascending order of their ids; 0 and `IGNORE` stay.
 
     Examples
@@ -58,16 +58,12 @@ def consecutive(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """
     places = np.subtract(labels, IGNORE, dtype=np.intp)
     present = np.bincount(places.ravel(), minlength=2) > 0
-    table: npt.NDArray[np.int32] = np.cumsum(present, dtype=np.int32) - present[:2].sum(
-        dtype=np.int32
-    )
+    table: Int32 = np.cumsum(present, dtype=np.int32) - present[:2].sum(dtype=np.int32)
     table[:2] = IGNORE, 0
     return table.take(places)
 
 
-def vary_intensity(
-    image: npt.NDArray[np.uint8], rng: np.random.Generator, probability: float
-) -> npt.NDArray[np.float32]:
+def vary_intensity(image: UInt8, rng: np.random.Generator, probability: float) -> Float32:
     """Vary gamma, illumination, colour balance, sharpness and noise, within the image's range.
 
     Parameters
@@ -106,9 +102,7 @@ def vary_intensity(
     return np.clip(unit, 0, 255, out=unit)
 
 
-def _centre(
-    labels: npt.NDArray[np.int32], rng: np.random.Generator, config: AugmentConfig
-) -> npt.NDArray[np.float64]:
+def _centre(labels: Int32, rng: np.random.Generator, config: AugmentConfig) -> Float64:
     height, width = labels.shape
     half = np.array([config.crop, config.width]) / 2
     centre = rng.uniform(0, 1, 2) * [height, width]
@@ -126,7 +120,7 @@ def _centre(
 def _plain(
     sample: Sample,
     rng: np.random.Generator,
-    centre: npt.NDArray[np.float64],
+    centre: Float64,
     config: AugmentConfig,
 ) -> _Cut:
     """Cut at whole pixels, turn by quarters and flip: nothing is interpolated."""
@@ -157,7 +151,7 @@ def _plain(
 def _warped(
     sample: Sample,
     rng: np.random.Generator,
-    centre: npt.NDArray[np.float64],
+    centre: Float64,
     config: AugmentConfig,
 ) -> _Cut:
     """Cut along bent lines, which interpolates."""
@@ -179,15 +173,15 @@ def _warped(
     return np.asarray(image, np.uint8), labels.astype(np.int32)
 
 
-def _span(places: npt.NDArray[np.float32], size: int) -> slice:
+def _span(places: Float32, size: int) -> slice:
     """Find the part of an axis that whole-pixel places lie in, at least one pixel of it."""
     first = min(max(int(places.min()), 0), size - 1)
     return slice(first, min(max(int(places.max()) + 1, first + 1), size))
 
 
 def _warped_grid(
-    rng: np.random.Generator, centre: npt.NDArray[np.float64], config: AugmentConfig
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    rng: np.random.Generator, centre: Float64, config: AugmentConfig
+) -> tuple[Float32, Float32]:
     """Positions after a change of scale, a rotation, a flip and elastic bending."""
     magnify = np.exp(rng.uniform(-1, 1) * np.log(config.scale))
     angle = rng.uniform(0, 2 * np.pi) if config.turn else 0.0
@@ -209,9 +203,7 @@ def _warped_grid(
     return x.astype(np.float32), y.astype(np.float32)
 
 
-def _illumination(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+def _illumination(rng: np.random.Generator, shape: tuple[int, ...]) -> Float32:
     coarse = rng.uniform(0.7, 1.3, (3, 3)).astype(np.float32)
-    field: npt.NDArray[np.float32] = cv2.resize(
-        coarse, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR
-    )
+    field: Float32 = cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
     return field if len(shape) == 2 else np.asarray(cv2.merge([field] * 3), np.float32)

@@ -20,7 +20,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
@@ -28,6 +27,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor
 
 from service import signature
+from service.arrays import UInt8
 from service.domain import Prediction
 from service.errors import ArtefactError
 from service.imaging.geometry import fit
@@ -67,7 +67,7 @@ class Artefact:
     recipe: Recipe
     session: Any
 
-    def predict(self, image: npt.NDArray[np.uint8]) -> Prediction:
+    def predict(self, image: UInt8) -> Prediction:
         """Run the network on one image as the gateway does.
 
         Parameters
@@ -105,7 +105,7 @@ def export(
     repository: Path,
     *,
     card: str,
-    golden: npt.NDArray[np.uint8] | None = None,
+    golden: UInt8 | None = None,
 ) -> Path:
     """Write the model folder.
 
@@ -297,7 +297,7 @@ def open_session(data: bytes, *, threads: int = 1) -> Any:
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def first_golden(artefact: Artefact, images: Sequence[npt.NDArray[np.uint8]]) -> Golden:
+def first_golden(artefact: Artefact, images: Sequence[UInt8]) -> Golden:
     """Return the first of several images in which a network finds something, with what it finds.
 
     Raises
@@ -314,7 +314,7 @@ def first_golden(artefact: Artefact, images: Sequence[npt.NDArray[np.uint8]]) ->
     )
 
 
-def golden_of(artefact: Artefact, image: npt.NDArray[np.uint8]) -> Golden:
+def golden_of(artefact: Artefact, image: UInt8) -> Golden:
     """Return a small image with what a network finds in it.
 
     Raises

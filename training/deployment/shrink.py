@@ -19,6 +19,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from service import signature
+from service.arrays import Float32, UInt8
 from service.domain import Prediction
 from service.postprocess.foreground import foreground_masks
 from service.postprocess.quantised import ZERO
@@ -31,8 +32,6 @@ from training.deployment.export import (
     open_session,
     write_folder,
 )
-
-Floats = npt.NDArray[np.float32]
 
 _TOP: Final = 255 - ZERO
 
@@ -60,7 +59,7 @@ class Form:
     """
 
     stride: int = 1
-    basis: Floats | None = None
+    basis: Float32 | None = None
     scale: tuple[float, ...] = ()
     slope: tuple[tuple[float, float], ...] = ()
 
@@ -183,7 +182,9 @@ def form_for(
     return Form(stride=stride, basis=basis, scale=scale, slope=slope)
 
 
-def foreground_vectors(predictions: Iterable[Prediction], recipe: Recipe) -> tuple[Floats, Floats]:
+def foreground_vectors(
+    predictions: Iterable[Prediction], recipe: Recipe
+) -> tuple[Float32, Float32]:
     """Return the foreground vectors of some images.
 
     Returns
@@ -193,8 +194,8 @@ def foreground_vectors(predictions: Iterable[Prediction], recipe: Recipe) -> tup
     places : (2, P) float32
         Row and column of each in the embedding.
     """
-    vectors: list[Floats] = [np.empty((recipe.embedding_size, 0), np.float32)]
-    places: list[Floats] = [np.empty((2, 0), np.float32)]
+    vectors: list[Float32] = [np.empty((recipe.embedding_size, 0), np.float32)]
+    places: list[Float32] = [np.empty((2, 0), np.float32)]
     for prediction in predictions:
         logits = prediction.foreground_logits[:, :: recipe.stride, :: recipe.stride]
         mask = np.any(foreground_masks(logits, recipe.foreground_threshold), axis=0)
@@ -203,7 +204,7 @@ def foreground_vectors(predictions: Iterable[Prediction], recipe: Recipe) -> tup
     return np.concatenate(vectors, axis=1), np.concatenate(places, axis=1)
 
 
-def _slope(recipe: Recipe) -> Floats:
+def _slope(recipe: Recipe) -> Float32:
     """Tell what a row and a column of the embedding add to each dimension, (E, 2)."""
     slope = np.zeros((recipe.embedding_size, 2), np.float32)
     if recipe.position_px > 0.0:
@@ -211,7 +212,7 @@ def _slope(recipe: Recipe) -> Floats:
     return slope
 
 
-def _golden_image(folder: Path) -> npt.NDArray[np.uint8]:
+def _golden_image(folder: Path) -> UInt8:
     image: Any = cv2.imread(str(folder / "golden.png"), cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise ExportError(f"{folder / 'golden.png'} is missing or no picture")
@@ -275,5 +276,5 @@ def _steps(form: Form) -> tuple[list[Any], list[Any]]:
     return chain.nodes, chain.constants
 
 
-def _per_channel(values: Sequence[float]) -> Floats:
+def _per_channel(values: Sequence[float]) -> Float32:
     return np.array(values, np.float32)[None, :, None, None]

@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from service.arrays import Int32
 from service.domain import Prediction
 from training.config.experiment import Config
 from training.data.dataset import Dataset, Sample
@@ -54,7 +53,7 @@ class Reporter(Protocol):
         state: Checkpoint,
         sample: Sample,
         prediction: Prediction,
-        labels: npt.NDArray[np.int32],
+        labels: Int32,
     ) -> None:
         """Receive what the network makes of one validation image."""
 

@@ -6,18 +6,18 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from service.arrays import Int32
 from service.domain import Prediction
 from training.data.dataset import Sample
 from training.loop.checkpoint import Checkpoint
 from training.metrics.score import PRINTED, Score
 from training.report import pictures
 
-Labels = npt.NDArray[np.int32]
+Labels = Int32
 
 _EVERY_S = 10.0
 """Time between two lines about the steps."""

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from service.arrays import Float32
 from training.loop.widen import Parts, fits, widen
 from training.models.network import PixelNetwork
 
@@ -107,7 +107,7 @@ def _normalised(model: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
                 pass
 
 
-def _weights(folder: Path) -> Mapping[str, npt.NDArray[np.float32]]:
+def _weights(folder: Path) -> Mapping[str, Float32]:
     path = folder / "1" / "model.onnx"
     try:
         graph = onnx.load(path).graph
@@ -120,7 +120,7 @@ def _weights(folder: Path) -> Mapping[str, npt.NDArray[np.float32]]:
     }
 
 
-def _parts(model: PixelNetwork, name: str, stored: Mapping[str, npt.NDArray[np.float32]]) -> Parts:
+def _parts(model: PixelNetwork, name: str, stored: Mapping[str, Float32]) -> Parts:
     if name not in stored:
         return Parts((), ())
     return Parts(
@@ -129,9 +129,7 @@ def _parts(model: PixelNetwork, name: str, stored: Mapping[str, npt.NDArray[np.f
     )
 
 
-def _take(
-    stored: Mapping[str, npt.NDArray[np.float32]], name: str, shape: tuple[int, ...], parts: Parts
-) -> Tensor:
+def _take(stored: Mapping[str, Float32], name: str, shape: tuple[int, ...], parts: Parts) -> Tensor:
     if name not in stored:
         raise WarmStartError(f"start: the model folder's network has no {name}")
     # A slope per channel is stored as (1, C, 1, 1), ready to be broadcast.

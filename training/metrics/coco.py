@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from service.arrays import Int32
 from service.domain import Instance
 from service.masks.rle import encode_labels
 
@@ -20,7 +20,7 @@ MOST_DETECTIONS = 1000
 """Best-scored instances per image and class that count. COCO's own 100 are fewer than the nuclei of
 many images."""
 
-Labels = npt.NDArray[np.int32]
+Labels = Int32
 
 
 @dataclass(slots=True)

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
+
+from service.arrays import Float64, Int32, Int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +28,19 @@ class Overlap:
         Ids of the predicted instances, ascending.
     """
 
-    pixels: npt.NDArray[np.int64]
-    true_sizes: npt.NDArray[np.int64]
-    pred_sizes: npt.NDArray[np.int64]
-    pred_ids: npt.NDArray[np.int64]
+    pixels: Int64
+    true_sizes: Int64
+    pred_sizes: Int64
+    pred_ids: Int64
 
     @property
-    def iou(self) -> npt.NDArray[np.float64]:
+    def iou(self) -> Float64:
         """(T, P) intersection over union."""
         union = self.true_sizes[:, None] + self.pred_sizes[None, :] - self.pixels
         return np.asarray(self.pixels / np.maximum(union, 1), np.float64)
 
     @property
-    def dice(self) -> npt.NDArray[np.float64]:
+    def dice(self) -> Float64:
         """(T, P) Dice coefficients."""
         sizes = self.true_sizes[:, None] + self.pred_sizes[None, :]
         return np.asarray(2 * self.pixels / np.maximum(sizes, 1), np.float64)
@@ -92,7 +93,7 @@ class Matching:
         return self.iou_sum / total if total else 1.0
 
 
-Labels = npt.NDArray[np.int32]
+Labels = Int32
 
 
 def overlap(true: Labels, pred: Labels, classes: tuple[Labels, Labels] | None = None) -> Overlap:

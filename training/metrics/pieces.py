@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+
+from service.arrays import Bool, Int32
 
 SMALLEST_PIECE_PX = 30
 """Smaller pieces are slivers whose owner nobody could tell."""
 
 
-def cut_and_kept(true: npt.NDArray[np.int32], pred: npt.NDArray[np.int32]) -> tuple[int, int]:
+def cut_and_kept(true: Int32, pred: Int32) -> tuple[int, int]:
     """Count the true instances that lie in several pieces, and those that kept one id.
 
     Parameters
@@ -31,7 +32,7 @@ def cut_and_kept(true: npt.NDArray[np.int32], pred: npt.NDArray[np.int32]) -> tu
     return cut, kept
 
 
-def _owners(mask: npt.NDArray[np.bool_], pred: npt.NDArray[np.int32]) -> list[int]:
+def _owners(mask: Bool, pred: Int32) -> list[int]:
     """Give the most frequent predicted id of each piece of a mask."""
     count, pieces, facts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     return [

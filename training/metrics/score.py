@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Bool, Float64, Int32
 from training.metrics.dice import count_difference, foreground_dice, symmetric_best_dice
 from training.metrics.faults import Faults, added, faults
 from training.metrics.matching import Matching, match, overlap, pooled
@@ -112,7 +112,7 @@ class Score:
         """Panoptic quality, pooled over images and classes."""
         return pooled(image.panoptic for image in self.images).panoptic_quality
 
-    def outcomes(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    def outcomes(self) -> tuple[Float64, Bool]:
         """Give the score of every predicted instance, (N,), and whether it is right, (N,)."""
         scores = [score for image in self.images for score in image.scores]
         right = [right for image in self.images for right in image.right]
@@ -171,11 +171,11 @@ class Score:
 
 def score_labels(
     name: str,
-    true: npt.NDArray[np.int32],
-    pred: npt.NDArray[np.int32],
+    true: Int32,
+    pred: Int32,
     *,
     scores: Sequence[float] = (),
-    classes: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None = None,
+    classes: tuple[Int32, Int32] | None = None,
 ) -> ImageScore:
     """Compare two label images.
 

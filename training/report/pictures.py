@@ -9,14 +9,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Bool, Float64, Int32, UInt8
 from service.domain import Prediction
 from training.scoring.decoding import as_rgb
 
-Picture = npt.NDArray[np.uint8]
+Picture = UInt8
 """(H, W, 3) uint8 RGB."""
 
 
-def stretch(image: npt.NDArray[np.uint8]) -> Picture:
+def stretch(image: UInt8) -> Picture:
     """Show an image at full contrast: dark fluorescence is black to the eye otherwise."""
     rgb = as_rgb(image).astype(np.float32)
     low, high = np.percentile(rgb, (1, 99.8))
@@ -24,7 +25,7 @@ def stretch(image: npt.NDArray[np.uint8]) -> Picture:
     return shown
 
 
-def colours(labels: npt.NDArray[np.int32]) -> Picture:
+def colours(labels: Int32) -> Picture:
     """Give every instance a colour that its neighbours in number do not have."""
     hue = (labels.astype(np.int64) * 67 % 180).astype(np.uint8)
     value = np.where(labels > 0, 230, 0).astype(np.uint8)
@@ -32,7 +33,7 @@ def colours(labels: npt.NDArray[np.int32]) -> Picture:
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
 
 
-def outlines(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.int32]) -> Picture:
+def outlines(image: UInt8, labels: Int32) -> Picture:
     """Draw the border of every instance over the image."""
     picture = stretch(image)
     ids = labels.astype(np.float32)
@@ -42,7 +43,7 @@ def outlines(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.int32]) -> Pic
     return picture
 
 
-def principal_components(embedding: npt.NDArray[Any], foreground: npt.NDArray[np.bool_]) -> Picture:
+def principal_components(embedding: npt.NDArray[Any], foreground: Bool) -> Picture:
     """Show the three directions in which the foreground's vectors differ most, as colour.
 
     Parameters
@@ -62,9 +63,7 @@ def principal_components(embedding: npt.NDArray[Any], foreground: npt.NDArray[np
     return picture
 
 
-def projection(
-    embedding: npt.NDArray[Any], labels: npt.NDArray[np.int32], *, side_px: int = 256
-) -> Picture:
+def projection(embedding: npt.NDArray[Any], labels: Int32, *, side_px: int = 256) -> Picture:
     """Place every instance pixel by its vector, in the colour of its instance.
 
     Parameters
@@ -91,10 +90,10 @@ def projection(
 
 
 def panels(
-    image: npt.NDArray[np.uint8],
-    true: npt.NDArray[np.int32],
+    image: UInt8,
+    true: Int32,
     prediction: Prediction,
-    found: npt.NDArray[np.int32],
+    found: Int32,
 ) -> list[Picture]:
     """Show an image, its truth, the answer, the foreground and the embedding, all of one size.
 
@@ -121,7 +120,7 @@ def panels(
     ]
 
 
-def _projected(vectors: npt.NDArray[Any], count: int) -> npt.NDArray[np.float64]:
+def _projected(vectors: npt.NDArray[Any], count: int) -> Float64:
     """Give the first principal components of (E, N) vectors, (N, count) or fewer."""
     rows = vectors.T.astype(np.float64)
     centred = rows - rows.mean(axis=0)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Int32
 from service.domain import Prediction
 from service.postprocess.quantised import dequantise
 from service.recipe import Recipe
@@ -73,9 +73,7 @@ def with_true_foreground(prediction: Prediction, sample: Sample) -> Prediction:
     return replace(prediction, foreground_logits=logits)
 
 
-def around_true_centres(
-    prediction: Prediction, recipe: Recipe, sample: Sample
-) -> npt.NDArray[np.int32]:
+def around_true_centres(prediction: Prediction, recipe: Recipe, sample: Sample) -> Int32:
     """Give every foreground pixel to the nearest mean vector of a true instance, if near enough.
 
     Parameters

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Float32, Floats, UInt8
 from service.domain import Prediction
 from service.postprocess.quantised import dequantise
 from service.recipe import Recipe
@@ -20,8 +19,6 @@ VIEWS: tuple[tuple[int, bool], ...] = tuple(product(range(4), (False, True)))
 
 COMPARED_BY_DISTANCE = ("discriminative", "metric_learning")
 """Methods whose decoders ask nothing of an embedding but the distances in it."""
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 class AugmentedNetwork:
@@ -65,7 +62,7 @@ class AugmentedNetwork:
             stride=1,
         )
 
-    def predict(self, image: npt.NDArray[np.uint8]) -> Prediction:
+    def predict(self, image: UInt8) -> Prediction:
         """Join the answers of all views, at the size of the image."""
         seen = [self._view(image, turns, mirrored) for turns, mirrored in VIEWS]
         embedding = np.concatenate([view.embedding for view in seen]) / np.sqrt(len(VIEWS))
@@ -75,7 +72,7 @@ class AugmentedNetwork:
             extras={name: _mean([view.extras[name] for view in seen]) for name in seen[0].extras},
         )
 
-    def _view(self, image: npt.NDArray[np.uint8], turns: int, mirrored: bool) -> Prediction:  # noqa: FBT001 - a view is a pair
+    def _view(self, image: UInt8, turns: int, mirrored: bool) -> Prediction:  # noqa: FBT001 - a view is a pair
         turned = np.rot90(image, turns)
         turned = np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
         height, width = turned.shape[:2]
@@ -100,5 +97,5 @@ class AugmentedNetwork:
         )
 
 
-def _mean(tensors: list[Floats]) -> npt.NDArray[np.float32]:
+def _mean(tensors: list[Floats]) -> Float32:
     return np.asarray(np.mean(tensors, axis=0), np.float32)

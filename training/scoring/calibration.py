@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Bool, Float64
 from service.postprocess.calibration import log_odds
-
-Float64 = npt.NDArray[np.float64]
 
 _ROUNDS = 100
 _ENOUGH = 10
@@ -17,9 +15,7 @@ _RIDGE = 1e-3
 """Keeps the slope of a figure that says nothing at zero."""
 
 
-def fit_calibration(
-    confidence: Float64, overlap: Float64, right: npt.NDArray[np.bool_]
-) -> tuple[float, ...]:
+def fit_calibration(confidence: Float64, overlap: Float64, right: Bool) -> tuple[float, ...]:
     """Find the logistic curve under which the outcomes were likeliest.
 
     Parameters

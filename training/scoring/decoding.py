@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from service import signature
+from service.arrays import Int32, UInt8
 from service.domain import Category, Prediction
 from service.imaging.geometry import fit
 from service.postprocess.extract import extract
@@ -22,7 +23,7 @@ from training.data.dataset import Dataset, Sample
 class Network(Protocol):
     """Whatever answers an image with a prediction."""
 
-    def predict(self, image: npt.NDArray[np.uint8]) -> Prediction:
+    def predict(self, image: UInt8) -> Prediction:
         """Run the network on one image, (H, W) or (H, W, 3) uint8, padded as its recipe asks."""
 
 
@@ -45,7 +46,7 @@ class TorchNetwork:
         self._bfloat16 = bfloat16
 
     @torch.inference_mode()
-    def predict(self, image: npt.NDArray[np.uint8]) -> Prediction:
+    def predict(self, image: UInt8) -> Prediction:
         """Run the network on one image; outputs are rounded to half precision as in serving."""
         fitted = fit(as_rgb(image), multiple=self._recipe.size_multiple)
         device = next(self._model.parameters()).device
@@ -57,7 +58,7 @@ class TorchNetwork:
         )
 
 
-def as_rgb(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def as_rgb(image: UInt8) -> UInt8:
     """Repeat a grey image three times; leave RGB as it is."""
     return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
 
@@ -101,14 +102,12 @@ def _derived(config: Config) -> dict[str, float]:
             return {}
 
 
-def segment(
-    network: Network, image: npt.NDArray[np.uint8], recipe: Recipe
-) -> npt.NDArray[np.int32]:
+def segment(network: Network, image: UInt8, recipe: Recipe) -> Int32:
     """Label one image: (H, W) int32, 0 background, 1..K."""
     return read(network.predict(image), recipe, image.shape[:2])
 
 
-def read(prediction: Prediction, recipe: Recipe, size: tuple[int, int]) -> npt.NDArray[np.int32]:
+def read(prediction: Prediction, recipe: Recipe, size: tuple[int, int]) -> Int32:
     """Label the image that a prediction was made from; `size` is its height and width."""
     return extract(prediction, recipe, size).labels
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Int32
 from service.postprocess.extract import extract
 from service.postprocess.segmentation import Segmentation
 from service.recipe import Recipe
@@ -15,8 +15,6 @@ from training.data.transforms import consecutive
 from training.metrics.coco import CocoAp
 from training.metrics.score import ImageScore, Score, score_labels
 from training.scoring.decoding import Network, samples
-
-Int32 = npt.NDArray[np.int32]
 
 
 def evaluate(

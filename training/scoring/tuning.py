@@ -9,8 +9,8 @@ from itertools import product
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Bool, Float64
 from service.domain import Method, Prediction
 from service.postprocess.extract import extract, find
 from service.recipe import Recipe
@@ -21,7 +21,6 @@ from training.scoring.calibration import fit_calibration
 from training.scoring.decoding import Network, samples
 from training.scoring.evaluation import classes_of, score_answer
 
-Float64 = npt.NDArray[np.float64]
 Pairs = Sequence[tuple[Sample, Prediction]]
 Stage = Callable[[Recipe], Iterable[Recipe]]
 
@@ -200,7 +199,7 @@ def _leasts(pairs: Pairs, recipe: Recipe, *, refit: bool) -> Iterator[Recipe]:
             yield replace(smaller, min_score=least)
 
 
-def outcomes(pairs: Pairs, recipe: Recipe) -> tuple[Float64, Float64, npt.NDArray[np.bool_]]:
+def outcomes(pairs: Pairs, recipe: Recipe) -> tuple[Float64, Float64, Bool]:
     """Tell how sure every answer looks, and whether it is right: what `fit_calibration` takes.
 
     Parameters

@@ -19,7 +19,6 @@ from typing import Any, Final
 from xml.etree import ElementTree
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 from fastapi import APIRouter, Depends, Request
 
@@ -30,6 +29,7 @@ from service.api.orders import within_quota
 from service.api.problems import problems
 from service.api.schemas import SegmentQuery
 from service.api.state import GatewayOf, intake_of
+from service.arrays import Int32
 from service.domain import Deadline
 from service.errors import MalformedRequest
 from service.gateway import Gateway
@@ -196,9 +196,7 @@ def _write(result: Result, config: _Config) -> bytes:
     )
 
 
-def brush_rle(
-    labels: npt.NDArray[np.int32], label: int, bbox_xywh: tuple[int, int, int, int]
-) -> bytes:
+def brush_rle(labels: Int32, label: int, bbox_xywh: tuple[int, int, int, int]) -> bytes:
     """Pack the mask of one label as Label Studio's brush does.
 
     Parameters

@@ -15,10 +15,10 @@ from math import isqrt, log
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from service.arrays import Float32
 from training.deployment.server_model.joining import Limits, join
 
 # As in the gateway, which says why (`service.postprocess`); a test compares them.
@@ -252,7 +252,7 @@ def _shifted(centres: Tensor, samples: Tensor, radius2: float) -> tuple[Tensor, 
     return centres, support, core
 
 
-def _followers(path: npt.NDArray[np.float32], radius2: float) -> list[int]:
+def _followers(path: Float32, radius2: float) -> list[int]:
     """Return which centres of a path (steps, K, E) come to where an earlier one rests."""
     followed: list[int] = []
     rested = path[-1:, :0].reshape(0, path.shape[2])
@@ -323,7 +323,7 @@ def _leaders(samples: Tensor, grid: Tensor, radius2: float) -> tuple[Tensor, Ten
     return torch.from_numpy(means[:count]).to(device), torch.from_numpy(members[:count]).to(device)
 
 
-def _gap2(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
+def _gap2(first: Float32, second: Float32) -> float:
     gap = first - second
     return float(gap @ gap)
 

@@ -87,6 +87,34 @@ def tiff(values: npt.NDArray[Any], **options: Any) -> bytes:
     return file.getvalue()
 
 
+def book(*pages: npt.NDArray[Any], kind: str = "<", **options: Any) -> bytes:
+    """Write pages of any sizes and depths into one TIFF file, such as ``>+`` (BigTIFF)."""
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file, bigtiff="+" in kind, byteorder=kind[0]) as writer:
+        for page in pages:
+            photometric = "rgb" if page.ndim == 3 else "minisblack"
+            writer.write(page, photometric=photometric, **options)
+    return file.getvalue()
+
+
+def directories(data: bytes) -> list[int]:
+    """Return where the directories of a little-endian TIFF file are, in the order of its pages."""
+    places = [struct.unpack_from("<I", data, 4)[0]]
+    while following := struct.unpack_from("<I", data, _end_of_directory(data, places[-1]))[0]:
+        places.append(following)
+    return places
+
+
+def leading_to(data: bytes, page: int, place: int) -> bytes:
+    """Let a page of such a file be followed by what is at `place`."""
+    at = _end_of_directory(data, directories(data)[page])
+    return data[:at] + struct.pack("<I", place) + data[at + 4 :]
+
+
+def _end_of_directory(data: bytes, place: int) -> int:
+    return int(place + 2 + 12 * struct.unpack_from("<H", data, place)[0])
+
+
 def pillow_says(data: bytes) -> npt.NDArray[np.uint8]:
     """Decode with Pillow alone: upright, on white, RGB. The oracle for files of up to 8 bits."""
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))

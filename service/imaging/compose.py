@@ -66,7 +66,7 @@ def compose(raw: npt.NDArray[Any], header: Header, plane: Plane = FIRST_PAGE) ->
         source_bits=header.bits,
         scaled_range=scaled_range,
         frames=header.frames,
-        plane=plane,
+        plane=Plane(header.page, plane.channel),
     )
 
 

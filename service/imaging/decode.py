@@ -15,7 +15,6 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 import cv2
@@ -28,7 +27,8 @@ from service.domain import FIRST_PAGE, DecodedImage, ImageLimits, Plane
 from service.errors import BadParameter, BrokenImage
 from service.imaging import png, scanlines, tiff
 from service.imaging.compose import compose
-from service.imaging.header import Header, read_header
+from service.imaging.header import Header, check_bytes, read_header
+from service.imaging.stack import Stack
 
 # OpenCV writes every damaged file to standard error; the caller is told, which is enough.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -96,24 +96,28 @@ def decode_image(data: bytes, limits: ImageLimits, plane: Plane = FIRST_PAGE) ->
     MemoryError
         If there is no room for its pixels; some libraries take that for damage, and do not say.
     """
-    data, header = _at_page(data, limits, plane.page)
+    check_bytes(data, limits)
+    data = _at_page(data, plane.page)
+    header = read_header(data, limits)
     return compose(_read(data, header), header, plane)
 
 
-def _at_page(data: bytes, limits: ImageLimits, page: int) -> tuple[bytes, Header]:
-    """Return a file that begins with the page, and the header of that."""
+def _at_page(data: bytes, page: int) -> bytes:
+    """Return a file that is that page; the file itself for the first."""
     if not page:
-        return data, read_header(data, limits)
+        return data
     if data[:4] not in tiff.SIGNATURES:
         raise BadParameter(
             f"page is {page}, but only TIFF files have pages; of others the first frame is read",
             parameter="page",
         )
-    try:
-        data, pages = tiff.begin_with(data, page)
-    except (struct.error, OverflowError) as error:
-        raise BrokenImage("the image is truncated: its header ends too soon") from error
-    return data, replace(read_header(data, limits), frames=pages)
+    stack = Stack(data)
+    if not 0 <= page < len(stack):
+        raise BadParameter(
+            f"page is {page}, but the pages of this file go from 0 to {len(stack) - 1}",
+            parameter="page",
+        )
+    return stack.page(page)
 
 
 def _read(data: bytes, header: Header) -> npt.NDArray[Any]:

@@ -34,6 +34,8 @@ class Header:
         Channels as stored; 1 for a palette.
     orientation : int
         EXIF orientation 1..8; 1 where the file says nothing, or nonsense.
+    page : int
+        Which is read: 0, but of a page that was cut out of a stack.
     frames : int
         Frames or pages, counted to a bound.
     may_be_transparent : bool
@@ -54,6 +56,7 @@ class Header:
     bits: int = 8
     channels: int = 3
     orientation: int = 1
+    page: int = 0
     frames: int = 1
     may_be_transparent: bool = False
     transparent_grey: int | None = None
@@ -86,11 +89,7 @@ def read_header(data: bytes, limits: ImageLimits) -> Header:
     BrokenImage
         If the header is cut short or contradicts itself.
     """
-    if len(data) > limits.max_bytes:
-        raise TooLarge(
-            f"the image has {len(data)} bytes, at most {limits.max_bytes} are allowed",
-            limit=limits.max_bytes,
-        )
+    check_bytes(data, limits)
     for recognise, read in _FORMATS:
         if recognise(data):
             try:
@@ -102,6 +101,21 @@ def read_header(data: bytes, limits: ImageLimits) -> Header:
                 raise BrokenImage("the image is truncated: too little data for its size")
             return header
     raise UnsupportedFormat("the data is none of PNG, JPEG, WebP, TIFF, BMP and GIF")
+
+
+def check_bytes(data: bytes, limits: ImageLimits) -> None:
+    """Refuse a file with more bytes than are allowed.
+
+    Raises
+    ------
+    TooLarge
+        If it has more.
+    """
+    if len(data) > limits.max_bytes:
+        raise TooLarge(
+            f"the image has {len(data)} bytes, at most {limits.max_bytes} are allowed",
+            limit=limits.max_bytes,
+        )
 
 
 def _check_size(header: Header, limits: ImageLimits) -> None:
@@ -206,6 +220,7 @@ def _read_tiff(data: bytes) -> Header:
         bits=page.bits,
         channels=page.channels,
         orientation=page.orientation,
+        page=page.page,
         frames=page.frames,
         may_be_transparent=page.has_alpha,
         # Pillow knows every kind of 8-bit page, but cuts colour of more bits down to 8.

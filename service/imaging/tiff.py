@@ -7,11 +7,12 @@ TIFF revision 6.0, Adobe 1992, sections 2 and 8; BigTIFF as libtiff documents it
 
 from __future__ import annotations
 
+import mmap
 import struct
 from dataclasses import dataclass
 from typing import Final
 
-from service.errors import BadParameter, BrokenImage, UnsupportedFormat
+from service.errors import BrokenImage, UnsupportedFormat
 from service.imaging.scans import check_scans
 
 SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -26,9 +27,12 @@ MAX_ENTRIES: Final = 4096
 MAX_PAGES: Final = 10_000
 """Pages counted; a longer chain is not followed to its end."""
 
+PAGE_OF_STACK: Final = 65432
+"""Private tag of a page that was cut out (`service.imaging.stack`): which it is, of how many."""
+
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_STRIPS, _ORIENTATION, _SAMPLES, _STRIP_SIZES, _PLANAR = 273, 274, 277, 279, 284
-_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES = 322, 323, 324, 325
+STRIPS, STRIP_SIZES, TILES, TILE_SIZES = 273, 279, 324, 325
+_ORIENTATION, _SAMPLES, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT = 274, 277, 284, 322, 323
 _EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
 _BLACK_IS_ZERO, _RGB = 1, 2
 _MULTIPLIED_ALPHA, _PLAIN_ALPHA = 1, 2
@@ -43,12 +47,15 @@ _DEEP_KINDS: Final = frozenset(
 )
 _FORMATS_OF_TYPES: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
+Buffer = bytes | mmap.mmap
+"""A file, read or mapped."""
+
 _Directory = dict[int, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class TiffPage:
-    """The first page."""
+    """The first page of a file, or the one that was cut out of it."""
 
     width: int
     height: int
@@ -58,15 +65,26 @@ class TiffPage:
     photometric: int
     has_alpha: bool
     orientation: int
+    page: int
     frames: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class Layout:
     """Byte order and field sizes of the file."""
 
     order: str
     big: bool
+
+    @property
+    def head_bytes(self) -> int:
+        """Bytes before the first directory's offset."""
+        return 8 if self.big else 4
+
+    @property
+    def entry(self) -> str:
+        """Format of what an entry begins with: tag, type, number of values."""
+        return self.order + ("HHQ" if self.big else "HHI")
 
     @property
     def offset(self) -> str:
@@ -101,7 +119,7 @@ def read(data: bytes) -> TiffPage:
     struct.error, OverflowError
         If the file ends inside the directory, or an offset lies beyond any file.
     """
-    layout, start = _open(data)
+    layout, start = layout_of(data)
     tags = _directory(data, layout, start)
     try:
         width, height = tags[_WIDTH][0], tags[_HEIGHT][0]
@@ -111,6 +129,7 @@ def read(data: bytes) -> TiffPage:
     sample_formats = set(tags.get(_SAMPLE_FORMAT, (UNSIGNED,)))
     if len(bits) != 1 or len(sample_formats) != 1:
         raise UnsupportedFormat("TIFF whose channels differ in depth")
+    number, frames = _place(tags, len(chain(data, layout, start)[0]))
     page = TiffPage(
         width,
         height,
@@ -120,7 +139,8 @@ def read(data: bytes) -> TiffPage:
         photometric=_one(tags, _PHOTOMETRIC, 1),
         has_alpha=_one(tags, _EXTRA_SAMPLES, 0) in (_MULTIPLIED_ALPHA, _PLAIN_ALPHA),
         orientation=_valid(_one(tags, _ORIENTATION, 1)),
-        frames=max(1, len(_pages(data, layout, start))),
+        page=number,
+        frames=frames,
     )
     _check_kind(page, tags)
     _check_tiles(page, tags)
@@ -131,42 +151,6 @@ def read(data: bytes) -> TiffPage:
     return page
 
 
-def begin_with(data: bytes, page: int) -> tuple[bytes, int]:
-    """Let a file begin with another of its pages, so that every reader takes it for the first.
-
-    Parameters
-    ----------
-    data : bytes
-        The file; begins with one of `SIGNATURES`.
-    page : int
-        Counted from 0.
-
-    Returns
-    -------
-    data : bytes
-        The file; pages before that one are left out of the chain.
-    pages : int
-        How many the file has.
-
-    Raises
-    ------
-    BadParameter
-        If there is no such page.
-    struct.error, OverflowError
-        If the file ends inside its header.
-    """
-    layout, start = _open(data)
-    pages = _pages(data, layout, start)
-    if not 0 <= page < len(pages):
-        last = max(len(pages), 1) - 1
-        raise BadParameter(
-            f"page is {page}, but the pages of this file go from 0 to {last}", parameter="page"
-        )
-    at = 8 if layout.big else 4
-    pointer = struct.pack(layout.offset, pages[page])
-    return data[:at] + pointer + data[at + len(pointer) :], len(pages)
-
-
 def exif_orientation(block: bytes) -> int:
     """Return the orientation 1..8 of an EXIF block; 1 if it has none, or is damaged."""
     return _valid(first_value(block, _ORIENTATION) or 1)
@@ -175,54 +159,36 @@ def exif_orientation(block: bytes) -> int:
 def first_value(block: bytes, tag: int) -> int | None:
     """Return a number from the first directory of a block; None if there is none to be read."""
     try:
-        layout, start = _open(block)
+        layout, start = layout_of(block)
         values = _directory(block, layout, start).get(tag, ())
     except (struct.error, OverflowError, BrokenImage):
         return None
     return values[0] if values else None
 
 
-def _open(data: bytes) -> tuple[_Layout, int]:
+def layout_of(data: Buffer) -> tuple[Layout, int]:
+    """Return how a file is laid out, and where its first directory is.
+
+    Raises
+    ------
+    BrokenImage
+        If it does not begin as TIFF does.
+    struct.error
+        If it ends at once.
+    """
     if data[:4] not in SIGNATURES:
         raise BrokenImage("the TIFF structure does not begin with its signature")
-    layout = _Layout("<" if data[:2] == b"II" else ">", big=b"+" in data[:4])
-    (start,) = struct.unpack_from(layout.offset, data, 8 if layout.big else 4)
+    layout = Layout("<" if data[:2] == b"II" else ">", big=b"+" in data[:4])
+    (start,) = struct.unpack_from(layout.offset, data, layout.head_bytes)
     return layout, start
 
 
-def _directory(data: bytes, layout: _Layout, start: int) -> _Directory:
-    """Read the whole numbers of a directory, by tag; of long lists only the first 16.
+def chain(data: Buffer, layout: Layout, start: int) -> tuple[list[int], int]:
+    """Return where the directories are, to a bound and not in circles.
 
-    Of lists as long as the page has strips or tiles: how many numbers, where, and their type.
+    The second value is where the last one points to, if that was not followed: beyond the bound,
+    or where nothing can be read.
     """
-    (entries,) = struct.unpack_from(layout.count, data, start)
-    if entries > MAX_ENTRIES:
-        raise BrokenImage(f"the TIFF directory has more than {MAX_ENTRIES} entries")
-    at = start + struct.calcsize(layout.count)
-    head = layout.order + ("HHQ" if layout.big else "HHI")
-    tags: _Directory = {}
-    seen: set[int] = set()
-    for index in range(entries):
-        place = at + index * layout.entry_bytes
-        tag, kind, count = struct.unpack_from(head, data, place)
-        # Libraries differ in which of two they believe: one of them might carry another size.
-        if tag in seen:
-            raise BrokenImage("the TIFF directory names a tag twice")
-        seen.add(tag)
-        if kind not in _FORMATS_OF_TYPES:
-            continue
-        form = layout.order + str(min(count, 16)) + _FORMATS_OF_TYPES[kind]
-        place += struct.calcsize(head)
-        if count * struct.calcsize(_FORMATS_OF_TYPES[kind]) > struct.calcsize(layout.offset):
-            (place,) = struct.unpack_from(layout.offset, data, place)
-        tags[tag] = struct.unpack_from(form, data, place)
-        if tag in (_STRIPS, _TILES, _STRIP_SIZES, _TILE_SIZES):
-            tags[tag] = (count, place, kind)
-    return tags
-
-
-def _pages(data: bytes, layout: _Layout, start: int) -> list[int]:
-    """Return where the directories are, to a bound and not in circles."""
     seen: dict[int, None] = {}
     while start and start not in seen and len(seen) < MAX_PAGES:
         try:
@@ -232,7 +198,46 @@ def _pages(data: bytes, layout: _Layout, start: int) -> list[int]:
             (start,) = struct.unpack_from(layout.offset, data, after)
         except (struct.error, OverflowError):
             break
-    return list(seen)
+    return list(seen), 0 if start in seen else start
+
+
+def _directory(data: bytes, layout: Layout, start: int) -> _Directory:
+    """Read the whole numbers of a directory, by tag; of long lists only the first 16.
+
+    Of lists as long as the page has strips or tiles: how many numbers, where, and their type.
+    """
+    (entries,) = struct.unpack_from(layout.count, data, start)
+    if entries > MAX_ENTRIES:
+        raise BrokenImage(f"the TIFF directory has more than {MAX_ENTRIES} entries")
+    at = start + struct.calcsize(layout.count)
+    tags: _Directory = {}
+    seen: set[int] = set()
+    for index in range(entries):
+        place = at + index * layout.entry_bytes
+        tag, kind, count = struct.unpack_from(layout.entry, data, place)
+        # Libraries differ in which of two they believe: one of them might carry another size.
+        if tag in seen:
+            raise BrokenImage("the TIFF directory names a tag twice")
+        seen.add(tag)
+        if kind not in _FORMATS_OF_TYPES:
+            continue
+        form = layout.order + str(min(count, 16)) + _FORMATS_OF_TYPES[kind]
+        place += struct.calcsize(layout.entry)
+        if count * struct.calcsize(_FORMATS_OF_TYPES[kind]) > struct.calcsize(layout.offset):
+            (place,) = struct.unpack_from(layout.offset, data, place)
+        tags[tag] = struct.unpack_from(form, data, place)
+        if tag in (STRIPS, TILES, STRIP_SIZES, TILE_SIZES):
+            tags[tag] = (count, place, kind)
+    return tags
+
+
+def _place(tags: _Directory, counted: int) -> tuple[int, int]:
+    """Return which page it is, and of how many."""
+    match tags.get(PAGE_OF_STACK):
+        case (page, pages) if page < pages:
+            return page, pages
+        case _:
+            return 0, max(1, counted)
 
 
 def _check_kind(page: TiffPage, tags: _Directory) -> None:
@@ -293,13 +298,13 @@ def _check_tiles(page: TiffPage, tags: _Directory) -> None:
     if min(across, down) < 16 or across * down > max(2**22, 4 * page.width * page.height):
         raise BrokenImage("the TIFF page has tiles out of proportion to its size")
     tiles = -(-page.width // across) * -(-page.height // down) * page.channels
-    if _one(tags, _TILES, 0) > tiles or _one(tags, _STRIPS, 0) > page.height * page.channels:
+    if _one(tags, TILES, 0) > tiles or _one(tags, STRIPS, 0) > page.height * page.channels:
         raise BrokenImage("the TIFF page has more strips or tiles than it has room for")
 
 
-def _check_streams(data: bytes, layout: _Layout, tags: _Directory) -> None:
+def _check_streams(data: bytes, layout: Layout, tags: _Directory) -> None:
     """Refuse a page with very many scans in a strip or tile, each of which is a JPEG stream."""
-    places, sizes = (_TILES, _TILE_SIZES) if _TILES in tags else (_STRIPS, _STRIP_SIZES)
+    places, sizes = (TILES, TILE_SIZES) if TILES in tags else (STRIPS, STRIP_SIZES)
     if not 0 < _one(tags, places, 0) == _one(tags, sizes, 0):
         raise BrokenImage("the TIFF page does not say how large its strips or tiles are")
     listed = _listed(data, layout, tags[sizes])
@@ -310,7 +315,7 @@ def _check_streams(data: bytes, layout: _Layout, tags: _Directory) -> None:
         check_scans(data, start, start + size)
 
 
-def _listed(data: bytes, layout: _Layout, where: tuple[int, ...]) -> tuple[int, ...]:
+def _listed(data: bytes, layout: Layout, where: tuple[int, ...]) -> tuple[int, ...]:
     count, place, kind = where
     return struct.unpack_from(f"{layout.order}{count}{_FORMATS_OF_TYPES[kind]}", data, place)
 

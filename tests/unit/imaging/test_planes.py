@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import struct
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
 
 from service.domain import DecodedImage, ImageLimits, Plane
 from service.errors import BadParameter, BrokenImage, TooLarge
 from service.imaging.decode import decode_image
-from tests.image_files import encode, noise, picture, png, tiff
+from tests.image_files import book, encode, noise, picture, png, tiff
 
 LIMITS = ImageLimits()
 
 
 def at(data: bytes, page: int = 0, channel: int | None = None) -> DecodedImage:
     return decode_image(data, LIMITS, Plane(page, channel))
-
-
-def book(*pages: np.ndarray, kind: str = "<") -> bytes:
-    """Write pages of any sizes and depths into one file."""
-    file = io.BytesIO()
-    with tifffile.TiffWriter(file, bigtiff="+" in kind, byteorder=kind[0]) as writer:
-        for page in pages:
-            writer.write(page, photometric="rgb" if page.ndim == 3 else "minisblack")
-    return file.getvalue()
 
 
 @pytest.mark.parametrize("kind", ["<", ">", "<+"])

@@ -14,8 +14,8 @@ from service.jobs.records import ItemResult
 
 _ENDINGS: Final = {"application/json": ".json", "image/png": ".png", "application/zip": ".zip"}
 _PROBLEM: Final = ".problem.json"
-_MAX_NAME: Final = 2**16 - 1 - len(_PROBLEM)
-"""Bytes of a name, so that its answer has one too."""
+_MAX_NAME: Final = 2**16 - 1 - len(f"/9999{_PROBLEM}")
+"""Bytes of a name, so that the answer to it, or to a page of it, has one too."""
 _ENTRY: Final = b"PK\x01\x02"
 """What every entry of an archive's directory begins with."""
 _PIECE: Final = 2**20

@@ -33,6 +33,7 @@ from service.api.orders import (
 )
 from service.api.problems import document, problems
 from service.api.schemas import Format, SegmentQuery
+from service.api.stacks import File, by_page
 from service.api.state import GatewayOf
 from service.domain import Deadline, Priority
 from service.errors import (
@@ -50,7 +51,6 @@ router = APIRouter(tags=["segment"])
 
 LINES: Final = "application/x-ndjson"
 EVENTS: Final = "text/event-stream"
-File = tuple[str, bytes]
 Numbered = tuple[int, File]
 T = TypeVar("T")
 
@@ -158,6 +158,7 @@ async def segment_batch(
     Send them as the files of a form, or as a zip archive (`application/zip`). Answers stream back
     as lines of JSON, or as server-sent events if `Accept` prefers `text/event-stream`. Parameters
     are those of `POST /segment` but `keep` and `embedding`; the format must be one that is JSON.
+    With `page=all` every page of every file is an image of its own, and its `name` is NAME/PAGE.
     """
     still_open(gateway)
     writer = WRITERS[query.format or Format.RLE]
@@ -170,6 +171,7 @@ async def segment_batch(
     with ExitStack() as stack:
         arrived = stack.enter_context(gateway.gate.body())
         files = await _read(request, gateway, arrived)
+        query, files = await by_page(query, files, gateway.settings, arrived)
         batch = _Batch(gateway, query, timeout_s, request.state.request_id, writer)
         accept = whole_header(request, "accept")
         framed = _event if weight_of(EVENTS, accept) > weight_of(LINES, accept) else _line

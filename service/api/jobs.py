@@ -21,6 +21,7 @@ from service.api.openapi import ARCHIVE, ONE_IMAGE, answers, takes
 from service.api.orders import asked_of, check_for_later, still_open, within_quota
 from service.api.problems import MEDIA_TYPE, document, problems
 from service.api.schemas import Format, JobOut, SegmentHeaders, SegmentQuery
+from service.api.stacks import by_page
 from service.api.state import GatewayOf, intake_of, jobs_of
 from service.domain import Deadline, Priority
 from service.errors import BadParameter, JobHasNoResult
@@ -63,7 +64,8 @@ async def submit(
 ) -> JobOut:
     """Take an image, or an archive of images (`application/zip`), to segment it later.
 
-    Bodies and parameters are those of `POST /segment`. The answer comes when the job is on disk;
+    Bodies and parameters are those of `POST /segment`; with `page=all` every page of every file is
+    an image of its own, and the result is an archive. The answer comes when the job is on disk;
     `Location` says where to ask for it.
     """
     return await submit_job(request, query, gateway, caller.id, idempotency_key)
@@ -120,6 +122,7 @@ async def submit_job(
     await check_for_later(query, gateway)
     with gateway.gate.body(later=True) as arrived:
         images = await _images(request, gateway.settings, arrived)
+        query, images = await by_page(query, images, gateway.settings, arrived)
         parameters = query.model_dump_json(exclude_defaults=True)
         digest = await asyncio.to_thread(_digest, parameters, images)
         jobs = jobs_of(request)

@@ -9,7 +9,7 @@ from fastapi import Header, Request
 
 from service.api.auth import CallerOf, identify
 from service.api.quotas import Quotas
-from service.api.schemas import MAX_TIMEOUT_S, SegmentHeaders, SegmentQuery
+from service.api.schemas import ALL, MAX_TIMEOUT_S, SegmentHeaders, SegmentQuery
 from service.api.state import gateway_of
 from service.domain import Deadline, Plane, Priority
 from service.errors import BadParameter, Draining
@@ -147,7 +147,7 @@ def asked_of(
         model=query.model or settings.default_model,
         version=query.version,
         options=_options(query, settings),
-        plane=Plane(query.page or 0, query.channel),
+        plane=plane_of(query),
         scale=scale_of(query),
         image_id=query.image_id,
         tile_px=query.tile or settings.tile_px,
@@ -155,6 +155,23 @@ def asked_of(
         headers=headers,
         priority=priority,
     )
+
+
+def plane_of(query: SegmentQuery) -> Plane:
+    """Return the page and the channel that are asked for.
+
+    Raises
+    ------
+    BadParameter
+        If it is every page: one answer is of one.
+    """
+    if query.page == ALL:
+        raise BadParameter(
+            "page is all, but one answer is of one page: POST /segment/batch, POST /jobs and "
+            "`discern segment FILE` answer every page",
+            parameter="page",
+        )
+    return Plane(query.page or 0, query.channel)
 
 
 def scale_of(query: SegmentQuery) -> float | None:

@@ -11,7 +11,15 @@ from service.api.formats import WRITERS, Writer, choose_format, timings_ms, writ
 from service.api.intake import Arrived
 from service.api.jobs import submit_job
 from service.api.openapi import ONE_IMAGE, answers, takes
-from service.api.orders import asked_of, deadline_of, scale_of, taken_up, wants_job, whole_header
+from service.api.orders import (
+    asked_of,
+    deadline_of,
+    plane_of,
+    scale_of,
+    taken_up,
+    wants_job,
+    whole_header,
+)
 from service.api.parameters import described, read_headers, read_query
 from service.api.presence import while_connected
 from service.api.schemas import JobOut, SegmentQuery
@@ -56,6 +64,7 @@ async def segment(request: Request) -> Response:
         return JSONResponse(job.model_dump(mode="json"), status_code=202)
     writer = WRITERS[choose_format(query.format, whole_header(request, "accept"))]
     deadline = deadline_of(query, headers.timeout_s, gateway)
+    plane_of(query)  # one page, or it is refused before anything is read
     reply = await _segment(request, query, gateway, deadline, writer)
     request.state.log |= _facts(reply.result)
     spent = timings_ms(reply.timings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, LiteralString
 
 from pydantic import (
     BaseModel,
@@ -60,20 +60,33 @@ class Format(StrEnum):
     """One ImageJ ROI per instance, as its ROI Manager opens them."""
 
 
-def _scale(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
-    """Say in one sentence what a scale may be, not once for every type that it may have."""
-    try:
-        return read(value)
-    except ValidationError:
-        raise PydanticCustomError(
-            "scale",
-            "must be a number from {least} to {most}, or auto",
-            {"least": f"{MIN_SCALE:g}", "most": f"{MAX_SCALE:g}"},
-        ) from None
+def _told(kind: LiteralString, sentence: LiteralString, **bounds: str) -> WrapValidator:
+    """Say in one sentence what a value may be, not once for every type that it may have."""
+
+    def told(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return read(value)
+        except ValidationError:
+            raise PydanticCustomError(kind, sentence, bounds) from None
+
+    return WrapValidator(told)
 
 
+ALL: Final = "all"
+"""Every page of a file."""
+
+Page = Annotated[
+    Annotated[int, Field(ge=0, lt=MAX_PAGES)] | Literal["all"],
+    _told("page", "must be a whole number from 0 to {last}, or all", last=str(MAX_PAGES - 1)),
+]
 Scale = Annotated[
-    Annotated[float, Field(ge=MIN_SCALE, le=MAX_SCALE)] | Literal["auto"], WrapValidator(_scale)
+    Annotated[float, Field(ge=MIN_SCALE, le=MAX_SCALE)] | Literal["auto"],
+    _told(
+        "scale",
+        "must be a number from {least} to {most}, or auto",
+        least=f"{MIN_SCALE:g}",
+        most=f"{MAX_SCALE:g}",
+    ),
 ]
 CategoryIds = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){0,255}$")]
 
@@ -113,11 +126,10 @@ class SegmentQuery(BaseModel):
         le=MAX_PROBABILITY,
         description="Probability above which a pixel belongs to an object.",
     )
-    page: int | None = Field(
+    page: Page | None = Field(
         None,
-        ge=0,
-        lt=MAX_PAGES,
-        description="Page of a TIFF file, counted from 0; the first when absent.",
+        description="Page of a TIFF file, counted from 0; the first when absent. `all`, of a batch "
+        "or a job: every page of every file, each an image of its own, named NAME/PAGE.",
     )
     channel: int | None = Field(
         None,
@@ -337,7 +349,9 @@ class LimitsOut(BaseModel):
     max_job_bytes: int = Field(
         description="Of a batch or a job of several images: of the body, and of what is unpacked."
     )
-    max_job_images: int = Field(description="Images of a batch, or of a job.")
+    max_job_images: int = Field(
+        description="Images of a batch, or of a job; with `page=all`, pages."
+    )
     media_types: list[str]
     formats: list[str]
     timeout_ms: Bound

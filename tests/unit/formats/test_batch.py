@@ -12,6 +12,7 @@ import httpx2
 import numpy as np
 import pytest
 
+from tests.image_files import book, leading_to
 from tests.scenes import draw_scene, png_of, running_server, stack_of, write_scenes_model
 
 SCENES = {f"{seed}.png": draw_scene(seed) for seed in range(5)}
@@ -93,6 +94,41 @@ def test_a_page_and_a_scale_that_is_to_be_found_hold_for_every_image(http: httpx
     ]
     response = http.post("/segment/batch?page=1&scale=auto", files=form)
     assert _counts(_lines(response)) == COUNTS
+
+
+def test_every_page_of_a_stack_is_answered_as_an_image_of_its_own(http: httpx2.Client) -> None:
+    scenes = [draw_scene(seed) for seed in range(5)]
+    movie = book(*(image for image, _ in scenes))
+    form = [("image", ("movie.tif", movie, "image/tiff")), FORM[1]]
+    *lines, end = _lines(http.post("/segment/batch?page=all", files=form))
+    pages = {f"movie.tif/{page}": int(labels.max()) for page, (_, labels) in enumerate(scenes)}
+    assert _counts(lines) == {**pages, "1.png/0": COUNTS["1.png"]}
+    assert end == {"images": 6, "failed": 0}
+    places = {line["name"]: line["answer"]["image"] for line in lines}
+    assert [places[name]["page"] for name in pages] == [0, 1, 2, 3, 4]
+    assert [places[name]["frames"] for name in pages] == [5] * 5
+    for line in lines[:2]:
+        page = line["answer"]["image"]["page"]
+        alone = http.post(f"/segment?page={page}", content=movie, headers=AS_PNG).json()
+        assert alone["image"] == line["answer"]["image"]
+        assert alone["instances"] == line["answer"]["instances"]
+
+
+def test_a_damaged_page_is_explained_and_the_others_are_answered(http: httpx2.Client) -> None:
+    movie = leading_to(book(*(image for image, _ in SCENES.values())), 2, 10**9)
+    body = _zip_of({"movie.tif": movie})
+    *lines, end = _lines(http.post("/segment/batch?page=all", content=body, headers=AS_ZIP))
+    problems = {line["name"]: line["problem"]["code"] for line in lines if "problem" in line}
+    assert problems == {"movie.tif/3": "broken-image"}
+    assert end == {"images": 4, "failed": 1}
+
+
+def test_pages_count_as_images_before_any_is_decoded(http: httpx2.Client) -> None:
+    form = [("image", ("movie.tif", book(*[np.zeros((1, 1), np.uint8)] * 9), "image/tiff"))]
+    response = http.post("/segment/batch?page=all", files=form)
+    assert response.status_code == 413
+    assert response.json()["limit"] == 8
+    assert response.json()["detail"] == "the files have more than 8 pages together"
 
 
 def test_answers_come_before_the_last_image_is_done(http: httpx2.Client) -> None:

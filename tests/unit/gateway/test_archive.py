@@ -52,11 +52,12 @@ def test_entries_are_counted_across_pieces() -> None:
 
 
 def test_a_name_that_is_taken_leaves_room_for_the_ending_of_its_answer() -> None:
-    longest = 2**16 - 1 - len(".problem.json")
+    longest = 2**16 - 1 - len("/9999.problem.json")
     ((name, _),) = unzip(archive(["n" * longest], b"x"), max_bytes=9, max_files=1)
-    answers = zip_results([ItemResult(name, 500, "application/problem+json", b"{}")])
+    page = f"{name}/9999"
+    answers = zip_results([ItemResult(page, 500, "application/problem+json", b"{}")])
     with zipfile.ZipFile(io.BytesIO(answers)) as zipped:
-        assert zipped.namelist() == [name + ".problem.json"]
+        assert zipped.namelist() == [page + ".problem.json"]
     with pytest.raises(MalformedRequest, match="name"):
         unzip(archive(["n" * (longest + 1)], b"x"), max_bytes=9, max_files=1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import httpx2
 import pytest
 
 from service.domain import Deadline
+from tests.image_files import book, leading_to, noise
 from tests.unit.gateway.calls import Connect, StartApp, png, until
 
 PNG = {"content-type": "image/png"}
@@ -82,6 +84,26 @@ async def test_an_archive_of_images_gives_an_archive_of_answers_and_problems(
     result = await client.get(job["result"])
     with zipfile.ZipFile(io.BytesIO(result.content)) as answers:
         assert sorted(answers.namelist()) == ["a.png.json", "b/c.png.problem.json"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_every_page_of_a_stack_has_an_answer_in_the_archive(
+    start_app: StartApp, connect: Connect, tmp_path: Path, *, packed: bool
+) -> None:
+    client = await connect(await start_app(jobs_file=tmp_path / "jobs"))
+    movie = leading_to(book(*(noise(16, 16, seed=page) for page in range(3))), 1, 10**9)
+    content, headers = (archive(movie=movie), ZIP) if packed else (movie, PNG)
+    accepted = await client.post("/jobs?page=all", content=content, headers=headers)
+    job = await ended(client, accepted.headers["location"])
+    assert (job["status"], job["total"], job["failed"]) == ("succeeded", 3, 1)
+    result = await client.get(job["result"])
+    name = "movie" if packed else "image"
+    with zipfile.ZipFile(io.BytesIO(result.content)) as answers:
+        assert answers.namelist() == [
+            f"{name}/0.json", f"{name}/1.json", f"{name}/2.problem.json"
+        ]  # fmt: skip
+        second = json.loads(answers.read(f"{name}/1.json"))
+    assert (second["image"]["page"], second["image"]["frames"]) == (1, 3)
 
 
 async def test_a_failed_image_alone_is_answered_with_its_problem(

@@ -47,6 +47,7 @@ def test_what_is_asked_for_is_read_and_the_rest_is_as_it_stands() -> None:
         ("scale=large", "scale"),
         ("page=-1", "page"),
         ("page=10000", "page"),
+        ("page=every", "page"),
         ("channel=4", "channel"),
         ("x=1", "x"),
     ],
@@ -62,6 +63,15 @@ def test_a_scale_is_a_number_or_left_to_the_server() -> None:
     assert read_query(asking("scale=auto")).scale == "auto"
     with pytest.raises(RequestValidationError, match="must be a number from"):
         read_query(asking("scale=Auto"))
+
+
+def test_a_page_is_a_number_or_all_of_them() -> None:
+    assert read_query(asking("page=7")).page == 7
+    assert read_query(asking("page=all")).page == "all"
+    with pytest.raises(
+        RequestValidationError, match="must be a whole number from 0 to 9999, or all"
+    ):
+        read_query(asking("page=ALL"))
 
 
 def test_headers_are_read_whatever_their_case() -> None:

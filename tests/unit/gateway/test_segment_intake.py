@@ -14,8 +14,13 @@ from fastapi import FastAPI, Request
 
 from service.api.intake import Intake
 from service.api.middleware import CLIENT_GONE
-from service.errors import Overloaded
+from service.api.schemas import SegmentQuery
+from service.api.stacks import by_page
+from service.errors import Overloaded, TooLarge
+from service.imaging.stack import Stack
+from service.settings import Settings
 from service.workers import Gate
+from tests.image_files import book, directories, leading_to, noise
 from tests.unit.gateway.calls import Call, Connect, StartApp, png, until
 
 SLOW = "model=slow"
@@ -146,6 +151,37 @@ async def test_a_body_that_announces_too_much_is_refused_before_a_byte_is_read(
 ) -> None:
     call = Call(await start_app(), headers={"content-length": "99999999999"})
     assert await call.answered() == 413
+
+
+async def test_every_page_in_one_answer_is_refused_before_a_byte_is_read(
+    start_app: StartApp,
+) -> None:
+    call = Call(await start_app(), query="page=all")
+    assert await call.answered() == 422
+    assert call.problem()["parameter"] == "page"
+    assert "POST /segment/batch" in call.problem()["detail"]
+
+
+async def test_pages_count_in_memory_as_what_they_are_cut_to() -> None:
+    data = book(*(noise(64, 64, seed=page) for page in range(8)))
+    query, files, gate = SegmentQuery(page="all"), [("movie.tif", data)], Gate(slots=1, waiting=0)
+    with gate.body() as arrived:
+        arrived(len(data))
+        asked, pages = await by_page(query, files, Settings(), arrived)
+        assert gate.held_bytes == sum(len(page) for _, page in pages) < len(data)
+    assert (asked, gate.held_bytes) == (SegmentQuery(), 0)
+
+
+async def test_pages_that_are_much_more_than_their_file_are_not_all_cut() -> None:
+    data = book(noise(256, 256))
+    first = data[directories(data)[0] :][: 2 + 12 * data[directories(data)[0]]]
+    for number in range(9):  # the same pixels under another directory
+        data = leading_to(data + first + bytes(4), number, len(data))
+    assert len(Stack(data)) == 10
+    settings, cut = Settings(max_job_bytes=200_000), list[int]()
+    with pytest.raises(TooLarge, match="larger than 200000 bytes"):
+        await by_page(SegmentQuery(page="all"), [("movie.tif", data)], settings, cut.append)
+    assert len(cut) == 1 + 4
 
 
 async def test_a_body_that_does_not_arrive_is_given_up(start_app: StartApp) -> None:

@@ -5,13 +5,16 @@ Nothing here parses arguments or prints.
 
 from __future__ import annotations
 
+import errno
 import glob
 import itertools
+import mmap
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
@@ -20,8 +23,9 @@ import orjson
 
 from discern.rle import draw_labels
 from service.domain import ImageLimits, Plane
-from service.errors import DiscernError
+from service.errors import DiscernError, TooLarge
 from service.imaging.decode import decode_image
+from service.imaging.stack import Stack
 from service.masks.overlay import overlay_png
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
@@ -38,20 +42,33 @@ UNLIMITED: Final = ImageLimits(
 Answer = Callable[[bytes], bytes]
 """From an image file's bytes to the answer of ``POST /segment``, here or on a server."""
 
+_Key = tuple[str, int | None]
+"""By what a line is known: file and page."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A file to segment, and the name that its answer goes by."""
+    """A file or page to segment, and the name that its answer goes by."""
 
     path: Path
     name: str
+    page: int | None = None
+    """The page that is segmented, where each is an image of its own."""
+
+    def read(self) -> bytes:
+        """Return the file, or one that is the page."""
+        if self.page is None:
+            return self.path.read_bytes()
+        with _stack(self.path) as stack:
+            return stack.page(self.page)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file: the number of instances, or why there is no answer."""
+    """What became of one file or page: the number of instances, or why there is no answer."""
 
     path: Path
+    page: int | None = None
     instances: int = 0
     problem: str | None = None
 
@@ -89,12 +106,15 @@ class Folder:
     def put(self, task: Task, data: bytes, answer: bytes) -> None:
         """Write the picture, then the answer."""
         if self._pictures:
-            _write(self._folder / f"{task.name}{PICTURE}", [draw(data, answer)])
+            picture = draw(data, answer, cut=task.page is not None)
+            _write(self._folder / f"{task.name}{PICTURE}", [picture])
         _write(self._folder / f"{task.name}.json", [answer])
 
 
 class Lines:
     """One line of JSON per image in one file, with the image's path as ``file``.
+
+    Where every page is an image, ``page`` says which.
 
     Parameters
     ----------
@@ -114,14 +134,14 @@ class Lines:
         self._file = path.open("a+b")
         self._file.seek(0)
         whole = 0
-        self._done: set[str] = set()
+        self._done: set[_Key] = set()
         self._replaced = False  # whether an image has several lines
         for line in self._file:
             if not line.endswith(b"\n"):
                 break
             whole += len(line)
             try:
-                self._note(orjson.loads(line)["file"])
+                self._note(_key_in(line))
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                 self._file.close()
                 raise FileExistsError(f"{path} holds something else than answers") from error
@@ -129,13 +149,13 @@ class Lines:
 
     def has(self, task: Task) -> bool:
         """Return whether a line of that file is there already."""
-        return _text_of(task.path) in self._done
+        return _key_of(task) in self._done
 
     def put(self, task: Task, data: bytes, answer: bytes) -> None:  # noqa: ARG002 - no picture here
         """Append one line, in one piece."""
         self._file.write(_line(task, answer))
         self._file.flush()
-        self._note(_text_of(task.path))
+        self._note(_key_of(task))
 
     def close(self) -> None:
         """Leave out what a later line of the same image replaces, and close the file."""
@@ -143,13 +163,13 @@ class Lines:
             _write(self._path, self._latest())
         self._file.close()
 
-    def _note(self, file: str) -> None:
-        self._replaced |= file in self._done
-        self._done.add(file)
+    def _note(self, key: _Key) -> None:
+        self._replaced |= key in self._done
+        self._done.add(key)
 
     def _latest(self) -> Iterator[bytes]:
         self._file.seek(0)
-        last = {orjson.loads(line)["file"]: number for number, line in enumerate(self._file)}
+        last = {_key_in(line): number for number, line in enumerate(self._file)}
         latest = set(last.values())
         self._file.seek(0)
         yield from (line for number, line in enumerate(self._file) if number in latest)
@@ -178,7 +198,17 @@ class Stream:
 
 
 def _line(task: Task, answer: bytes) -> bytes:
-    return orjson.dumps({"file": _text_of(task.path)})[:-1] + b"," + answer[1:] + b"\n"
+    page = {} if task.page is None else {"page": task.page}
+    return orjson.dumps({"file": _text_of(task.path), **page})[:-1] + b"," + answer[1:] + b"\n"
+
+
+def _key_of(task: Task) -> _Key:
+    return _text_of(task.path), task.page
+
+
+def _key_in(line: bytes) -> _Key:
+    said = orjson.loads(line)
+    return said["file"], said.get("page")
 
 
 def _text_of(path: Path) -> str:
@@ -243,6 +273,42 @@ def _expand(source: str) -> Iterator[tuple[Path, str]]:
             yield Path(match), Path(match).stem
 
 
+def by_page(tasks: Iterable[Task]) -> list[Task]:
+    """Return the pages of files in order, each a task of its own, with its number in its name.
+
+    A file that cannot be read stays one task, which will say so.
+
+    Raises
+    ------
+    TooLarge
+        If a file has more pages than can be counted.
+    """
+    return [page for task in tasks for page in _pages(task)]
+
+
+def _pages(task: Task) -> list[Task]:
+    try:
+        with _stack(task.path) as stack:
+            return [
+                replace(task, name=f"{task.name}/{stack.label(number)}", page=number)
+                for number in stack.numbers()
+            ]
+    except TooLarge as error:
+        raise TooLarge(f"{task.path}: {error.detail}", limit=error.limit) from error
+    except OSError:
+        return [task]
+
+
+@contextmanager
+def _stack(path: Path) -> Iterator[Stack]:
+    """Map a file, of which only the pages that are asked for are read."""
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            raise OSError(errno.ENODATA, "the file is empty")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield Stack(data)
+
+
 def segment_files(
     tasks: Iterable[Task], answer: Answer, sink: Sink, *, at_once: int
 ) -> Generator[Outcome, None, None]:
@@ -280,25 +346,30 @@ def segment_files(
 
 def _segment_file(task: Task, answer: Answer, sink: Sink) -> Outcome:
     try:
-        data = task.path.read_bytes()
+        data = task.read()
         found = answer(data)
         sink.put(task, data, found)
     except DiscernError as error:
-        return Outcome(task.path, problem=error.detail)
+        return Outcome(task.path, task.page, problem=error.detail)
     except MemoryError:
-        return Outcome(task.path, problem="the image needs more memory than is free")
+        return Outcome(task.path, task.page, problem="the image needs more memory than is free")
     except BrokenPipeError:  # nobody reads on: no other answer would arrive either
         raise
     except OSError as error:
-        return Outcome(task.path, problem=error.strerror or "the file cannot be read or written")
-    return Outcome(task.path, instances=len(orjson.loads(found)["instances"]))
+        problem = error.strerror or "the file cannot be read or written"
+        return Outcome(task.path, task.page, problem=problem)
+    return Outcome(task.path, task.page, instances=len(orjson.loads(found)["instances"]))
 
 
-def draw(data: bytes, answer: bytes) -> bytes:
-    """Return a PNG of an image with the instances of its answer drawn in."""
+def draw(data: bytes, answer: bytes, *, cut: bool = False) -> bytes:
+    """Return a PNG of an image with the instances of its answer drawn in.
+
+    Of a file that was cut out of a stack, the answer's page is the only one.
+    """
     said: dict[str, Any] = orjson.loads(answer)
     # An older server says neither.
-    plane = Plane(said["image"].get("page", 0), said["image"].get("channel"))
+    page = 0 if cut else said["image"].get("page", 0)
+    plane = Plane(page, said["image"].get("channel"))
     pixels = decode_image(data, UNLIMITED, plane).pixels
     masks = ((instance["id"], instance["segmentation"]) for instance in said["instances"])
     return overlay_png(pixels, draw_labels(pixels.shape[:2], masks))

@@ -17,7 +17,7 @@ from rich.table import Table
 from discern.client import Client, DiscernClientError
 from discern.results import Settings as Parameters
 from service.api.orders import asked_of
-from service.api.schemas import Format, SegmentQuery
+from service.api.schemas import ALL, Format, SegmentQuery
 from service.domain import Deadline
 from service.errors import DiscernError
 from service.files import Answer
@@ -57,7 +57,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="name of the model (default: DISCERN_DEFAULT_MODEL)")
     parser.add_argument("--bandwidth", type=float, help="clustering radius, in embedding units")
     parser.add_argument("--foreground-threshold", type=float, help="probability, in (0, 1)")
-    parser.add_argument("--page", type=int, help="page of a TIFF file, counted from 0")
+    parser.add_argument(
+        "--page",
+        type=_page,
+        help="page of a TIFF file, counted from 0; all (segment): every page of every file, with "
+        "an answer each, named NAME/PAGE",
+    )
     parser.add_argument(
         "--channel",
         type=int,
@@ -71,6 +76,15 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--min-area", type=int, help="smallest instance, in pixels")
     parser.add_argument("--min-score", type=float, help="lowest score, in [0, 1]")
+
+
+def _page(text: str) -> int | str:
+    if text == ALL:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor {ALL}") from None
 
 
 def _scale(text: str) -> float | str:

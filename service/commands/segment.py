@@ -12,10 +12,20 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from service.api.schemas import Format
+from service.api.schemas import ALL, Format
 from service.commands.options import add_server, add_settings, answering
 from service.errors import DiscernError
-from service.files import Folder, Lines, Outcome, Sink, Stream, Task, find_images, segment_files
+from service.files import (
+    Folder,
+    Lines,
+    Outcome,
+    Sink,
+    Stream,
+    Task,
+    by_page,
+    find_images,
+    segment_files,
+)
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
 
@@ -57,6 +67,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         if arguments.images == ["-"]:
             return _standard_input(arguments, settings)
         tasks = find_images(arguments.images)
+        if arguments.page == ALL:
+            tasks, arguments.page = by_page(tasks), None  # of a page, there is only the first
         with ExitStack() as stack:
             sink = _sink(arguments, stack)
             return _segment(arguments, settings, tasks, sink)
@@ -95,7 +107,8 @@ def _segment(
         return 130
     failed = [outcome for outcome in outcomes if outcome.problem]
     for outcome in failed:
-        print(f"discern: {outcome.path}: {outcome.problem}", file=sys.stderr)
+        page = "" if outcome.page is None else f", page {outcome.page}"
+        print(f"discern: {outcome.path}{page}: {outcome.problem}", file=sys.stderr)
     found = sum(outcome.instances for outcome in outcomes)
     said = f"{len(outcomes) - len(failed)} images, {found} instances"
     if arguments.jsonl == STANDARD_OUTPUT:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image
 
 from service.cli import main
 from service.commands.bench import Load, histogram_svg
+from tests.image_files import book, leading_to
 from tests.scenes import draw_scene, png_of, stack_of, write_scenes_model
 
 COUNT = int(draw_scene(1)[1].max())
@@ -75,6 +77,62 @@ def test_a_page_of_a_file_is_segmented_and_drawn(where: str, server: str, tmp_pa
         == 0
     )
     assert json.loads(Path("grey").read_text())["image"]["channel"] == 0
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_every_page_of_a_stack_is_segmented_and_drawn(
+    where: str, server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenes = [draw_scene(seed) for seed in range(3)]
+    (tmp_path / "movie.tif").write_bytes(
+        leading_to(book(*(image for image, _ in scenes)), 2, 10**9)
+    )
+    there = ["--url", server] if where == "there" else []
+    assert main(["segment", "movie.tif", "--out", "out", "--page", "all", *there]) == 1
+    assert "movie.tif, page 3: the page is truncated" in capsys.readouterr().err
+    for page, (_, labels) in enumerate(scenes):
+        answer = json.loads(Path(f"out/movie/{page}.json").read_text())
+        assert len(answer["instances"]) == labels.max()
+        assert (answer["image"]["page"], answer["image"]["frames"]) == (page, 4)
+        with Image.open(f"out/movie/{page}.overlay.png") as overlay:
+            assert overlay.size == labels.shape[::-1]
+    assert main(["segment", "movie.tif", "--out", "out", "--page", "all", *there]) == 1
+    assert "3 of 4 are answered already" in capsys.readouterr().err
+
+
+def test_lines_say_which_page_they_are_of(picture: Path, tmp_path: Path) -> None:
+    (tmp_path / "movie.tif").write_bytes(book(*(draw_scene(seed)[0] for seed in range(3))))
+    for again in ([], ["--again"]):
+        asked = ["movie.tif", "discs.png", "--jsonl", "lines", "--page", "all", *again]
+        assert main(["segment", *asked]) == 0
+        lines = [json.loads(line) for line in Path("lines").read_text().splitlines()]
+        found = {(line["file"], line["page"]): len(line["instances"]) for line in lines}
+        counts = {("movie.tif", seed): int(draw_scene(seed)[1].max()) for seed in range(3)}
+        assert (len(lines), found) == (4, {**counts, ("discs.png", 0): COUNT})
+
+
+def test_a_file_that_cannot_be_taken_apart_is_said_to_be_what_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.tif").write_bytes(b"")
+    assert main(["segment", "empty.tif", "--jsonl", "lines", "--page", "all"]) == 1
+    assert "empty.tif: the data is none of PNG" in capsys.readouterr().err
+    empty = b"".join(struct.pack("<HI", 0, 14 + 6 * page) for page in range(10_001))
+    (tmp_path / "long.tif").write_bytes(b"II*\0\x08\0\0\0" + empty)
+    assert main(["segment", "long.tif", "--jsonl", "lines", "--page", "all"]) == 1
+    assert "long.tif: the file has more than 10000 pages" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_a_view_is_of_one_page(
+    picture: Path, where: str, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = ["--url", server] if where == "there" else []
+    assert main(["view", "discs.png", "--page", "all", *there]) == 1
+    assert "one answer is of one page" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["view", "discs.png", "--page", "every", *there])
+    assert "'every' is neither a number nor all" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

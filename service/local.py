@@ -144,9 +144,7 @@ class _Here(Workers):
         try:
             return function(*args, **kwargs)
         except MemoryError as error:
-            raise OutOfMemory(
-                "the image needs more memory than is free", retry_after_s=1.0
-            ) from error
+            raise OutOfMemory from error
 
 
 async def _ready(gateway: Gateway) -> Gateway:

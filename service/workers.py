@@ -255,9 +255,7 @@ class Workers:
             async with asyncio.timeout(deadline.left_s()):
                 return await asyncio.wrap_future(call)
         except MemoryError as error:
-            raise OutOfMemory(
-                "the image needs more memory than is free", retry_after_s=1.0
-            ) from error
+            raise OutOfMemory from error
         finally:
             slot = _current_slot.get()
             if slot is not None and not call.done() and not call.cancel():

@@ -128,7 +128,7 @@ class Backend(Protocol):
 
         Raises
         ------
-        BackendUnavailable, BackendFailed, DeadlineExceeded, ModelNotFound
+        BackendUnavailable, BackendFailed, DeadlineExceeded, ModelNotFound, OutOfMemory
             The complete list; a backend translates everything else.
         """
 

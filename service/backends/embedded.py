@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import numpy.typing as npt
 import onnxruntime
@@ -24,11 +24,15 @@ from service.errors import (
     BackendUnavailable,
     DeadlineExceeded,
     ModelNotFound,
+    OutOfMemory,
 )
 from service.threads import compute_threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_NO_MEMORY: Final = ("Failed to allocate memory", "std::bad_alloc")
+"""What ONNX Runtime writes when memory is short: its arena, and whatever does without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,8 @@ class EmbeddedBackend:
             If the backend is closed, or not open yet.
         DeadlineExceeded
             If the answer would come too late; the run is stopped.
+        OutOfMemory
+            If there is not enough memory for the network's tensors.
         BackendFailed
             If ONNX Runtime fails.
         """
@@ -257,5 +263,7 @@ def _run(loaded: _Loaded, images: UInt8, options: Any) -> dict[str, npt.NDArray[
     try:
         arrays = loaded.session.run(loaded.outputs, {signature.IMAGE: images}, options)
     except Exception as error:  # ONNX Runtime raises many kinds
+        if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+            raise OutOfMemory from error
         raise BackendFailed(f"model {loaded.model.name} failed to run") from error
     return dict(zip(loaded.outputs, arrays, strict=True))

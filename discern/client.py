@@ -11,6 +11,7 @@ Examples
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -209,7 +210,24 @@ class Client:
                 return checked(last.value)
 
     def _attempt(self, arguments: dict[str, Any]) -> httpx2.Response:
-        """Send once. The clock is read with every piece: httpx2 gives each the whole time anew."""
+        """Send once, on a thread of its own: httpx2 gives every piece the whole time anew."""
+        answer: Future[httpx2.Response] = Future()
+
+        def send() -> None:
+            try:
+                answer.set_result(self._exchange(arguments))
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                answer.set_exception(error)
+
+        # Left behind when the time is up; as a daemon it does not keep the program from ending.
+        threading.Thread(target=send, name="call", daemon=True).start()
+        try:
+            return answer.result(arguments["timeout"])
+        except TimeoutError as error:
+            raise httpx2.ReadTimeout(LATE) from error
+
+    def _exchange(self, arguments: dict[str, Any]) -> httpx2.Response:
+        """Send and read; an answer without end is not read on when nobody waits any more."""
         end_s = time.monotonic() + arguments["timeout"]
         with self._http.stream(**arguments) as response:
             body = bytearray()

@@ -56,6 +56,21 @@ class _Drops(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _DropsHeaders(BaseHTTPRequestHandler):
+    """A server whose answer comes a byte at a time from its first header on, for twenty seconds."""
+
+    def do_GET(self) -> None:
+        with suppress(OSError):  # the client went away
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nServer: ")
+            for _ in range(200):
+                self.wfile.write(b".")
+                time.sleep(0.1)
+            self.wfile.write(b"\r\nContent-Length: 2\r\n\r\n[]")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
 class _Garbles(BaseHTTPRequestHandler):
     """A proxy whose answers cannot be decompressed."""
 
@@ -89,6 +104,13 @@ def proxy() -> Iterator[str]:
 def dropping() -> Iterator[str]:
     """The address of a server whose answers come in drops."""
     with _serving(_Drops) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def dropping_headers() -> Iterator[str]:
+    """The address of a server whose headers come in drops."""
+    with _serving(_DropsHeaders) as address:
         yield address
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -288,6 +289,26 @@ async def test_nor_is_it_by_those_who_await(dropping: str) -> None:
     async with AsyncClient(dropping, timeout_s=0.1) as client:
         with pytest.raises(NoAnswer, match="in time"):
             await client.models()
+
+
+def test_headers_that_come_in_drops_are_not_waited_for_beyond_the_time(
+    dropping_headers: str,
+) -> None:
+    began_s = time.monotonic()
+    with Client(dropping_headers, timeout_s=0.1) as client:
+        with pytest.raises(NoAnswer, match="in time"):
+            client.models()
+        assert not client.ready()
+    assert time.monotonic() - began_s < 10  # 2.2; they take twenty
+
+
+async def test_nor_are_they_by_those_who_await(dropping_headers: str) -> None:
+    began_s = time.monotonic()
+    async with AsyncClient(dropping_headers, timeout_s=0.1) as client:
+        with pytest.raises(NoAnswer, match="in time"):
+            await client.models()
+        assert not await client.ready()
+    assert time.monotonic() - began_s < 10
 
 
 def test_readiness_is_not_waited_for_beyond_the_time_either(dropping: str) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 import numpy.typing as npt
 
@@ -18,6 +18,12 @@ from service.arrays import Floats, UInt8
 Method = Literal["discriminative", "associative", "metric_learning", "recurrent", "spatial"]
 Stage = Literal["decode", "queue", "inference", "postprocess", "encode"]
 STAGES: tuple[Stage, ...] = ("decode", "queue", "inference", "postprocess", "encode")
+
+MAX_INSTANCES: Final = 65_535
+"""Of an image: what a 16-bit label image can tell apart."""
+TILE_PX: Final = 1024
+"""Longest side that goes through the network at once, where nothing else is said."""
+MIN_TILE_PX, MAX_TILE_PX = 128, 4096
 
 
 class Priority(IntEnum):
@@ -40,7 +46,7 @@ class Rle(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What an image may be at most."""
+    """What an image may be at most; the defaults are those of the settings."""
 
     max_bytes: int = 32 * 2**20
     max_pixels: int = 100_000_000

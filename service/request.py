@@ -12,6 +12,7 @@ from service.arrays import UInt8
 from service.backends.base import Model
 from service.domain import (
     FIRST_PAGE,
+    TILE_PX,
     Deadline,
     DecodedImage,
     Plane,
@@ -68,7 +69,7 @@ class Asked:
     scale: float | None = 1.0
     image_id: int = 0
     keep: bool = False
-    tile_px: int = 1024
+    tile_px: int = TILE_PX
     headers: Mapping[str, str] = field(default_factory=dict)
     priority: Priority = Priority.INTERACTIVE
     clock: StageClock = field(default_factory=lambda: StageClock("queue"))

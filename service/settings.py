@@ -13,7 +13,9 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.domain import ImageLimits
+from service.domain import MAX_INSTANCES, MAX_TILE_PX, MIN_TILE_PX, TILE_PX, ImageLimits
+
+_LIMITS = ImageLimits()
 
 
 class Settings(BaseSettings):
@@ -85,20 +87,27 @@ class Settings(BaseSettings):
         "answers and refuses (`nice`, on Linux).",
     )
 
-    max_body_bytes: int = Field(32 * 2**20, ge=1024, description="Largest request body, in bytes.")
-    max_image_pixels: int = Field(
-        100_000_000, ge=1, description="Most pixels an image may have (from its header)."
+    max_body_bytes: int = Field(
+        _LIMITS.max_bytes, ge=1024, description="Largest request body, in bytes."
     )
-    max_image_side_px: int = Field(32_768, ge=1, description="Longest side an image may have.")
+    max_image_pixels: int = Field(
+        _LIMITS.max_pixels, ge=1, description="Most pixels an image may have (from its header)."
+    )
+    max_image_side_px: int = Field(
+        _LIMITS.max_side_px, ge=1, description="Longest side an image may have."
+    )
     tile_px: int = Field(
-        1024,
-        ge=128,
-        le=4096,
+        TILE_PX,
+        ge=MIN_TILE_PX,
+        le=MAX_TILE_PX,
         description="Longest side that goes through the network at once, in pixels; larger images "
         "are cut into overlapping tiles. Bounds the memory of a request.",
     )
     max_instances: int = Field(
-        65_535, ge=1, description="Most instances an answer may hold; the best scored stay."
+        MAX_INSTANCES,
+        ge=1,
+        le=MAX_INSTANCES,
+        description="Most instances an answer may hold; the best scored stay.",
     )
 
     url_hosts: str = Field(

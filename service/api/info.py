@@ -15,10 +15,8 @@ from service.api.schemas import (
     MAX_AREA_PX,
     MAX_BANDWIDTH,
     MAX_PROBABILITY,
-    MAX_TILE_PX,
     MIN_BANDWIDTH,
     MIN_PROBABILITY,
-    MIN_TILE_PX,
     Bound,
     CategoryOut,
     Format,
@@ -27,6 +25,7 @@ from service.api.schemas import (
 )
 from service.api.state import GatewayOf
 from service.backends.base import Model
+from service.domain import MAX_TILE_PX, MIN_TILE_PX
 from service.imaging.scaling import MAX_SCALE, MIN_SCALE
 from service.telemetry.exposition import OPENMETRICS, encode_openmetrics
 

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from service.domain import STAGES
+from service.domain import MAX_INSTANCES, MAX_TILE_PX, MIN_TILE_PX, STAGES
 from service.imaging.scaling import MAX_SCALE, MIN_SCALE
 from service.imaging.tiff import MAX_PAGES
 from service.jobs.records import State
@@ -27,10 +27,8 @@ MAX_BANDWIDTH = 1000.0
 MIN_PROBABILITY = 0.001
 MAX_PROBABILITY = 0.999
 MAX_AREA_PX = 2**31 - 1
-MIN_TILE_PX, MAX_TILE_PX = 128, 4096
 MAX_CHANNELS = 4
 MAX_TIMEOUT_S = 86_400
-MAX_INSTANCES = 65_535  # what a 16-bit label image can tell apart
 
 
 class Format(StrEnum):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.arrays import Float64, Int32, Int64
+from service.domain import MAX_INSTANCES
 from service.postprocess.regions import names_in, rename
 
 
@@ -38,7 +39,7 @@ class ExtractOptions:
     foreground_threshold: float | None = None
     min_area: int | None = None
     min_score: float | None = None
-    max_instances: int = 65_535
+    max_instances: int = MAX_INSTANCES
     class_ids: frozenset[int] | None = None
 
 

@@ -14,15 +14,12 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from service import signature
-from service.domain import Priority
+from service.domain import TILE_PX, Priority
 from service.errors import ArtefactError
 from service.recipe import PARAMETER, Recipe
 
 MAX_BATCH: Final = 8
 """Images per call at most."""
-
-TILE_PX: Final = 1024
-"""Longest side that the gateway sends unless it is told otherwise."""
 
 BATCHES: Final = (1, 2, 4, 8)
 """Batch sizes that are warmed up."""

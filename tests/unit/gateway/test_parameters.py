@@ -7,9 +7,11 @@ from typing import Annotated, Any
 import pytest
 from fastapi import FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 
 from service.api.parameters import described, read_headers, read_query
 from service.api.schemas import SegmentHeaders, SegmentQuery
+from service.settings import Settings
 
 
 async def fastapis(
@@ -88,3 +90,11 @@ def test_a_timeout_that_is_none_is_named(value: str) -> None:
     with pytest.raises(RequestValidationError) as caught:
         read_headers(asking(X_REQUEST_TIMEOUT=value))
     assert [error["loc"] for error in caught.value.errors()] == [("header", "X-Request-Timeout")]
+
+
+def test_no_server_promises_more_than_a_request_may_ask_for() -> None:
+    asked = Settings().max_instances + 1
+    with pytest.raises(RequestValidationError):
+        read_query(asking(f"max_instances={asked}"))
+    with pytest.raises(ValidationError):
+        Settings(max_instances=asked)

@@ -8,10 +8,11 @@ from pathlib import Path
 import cv2
 import pytest
 
+from service.domain import TILE_PX
 from service.recipe import PARAMETER, Recipe
 from tests.live import ROOT
 from training.cli import main
-from training.deployment.server_config import TILE_PX, read_config
+from training.deployment.server_config import read_config
 
 
 @pytest.fixture

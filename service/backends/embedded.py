@@ -16,7 +16,7 @@ import onnxruntime
 from service import signature
 from service.arrays import UInt8
 from service.backends.base import CallContext, Model, Outputs
-from service.backends.model_config import model_from_config, parse_config
+from service.backends.model_config import is_network, model_from_config, read_folder
 from service.backends.tensors import check_outputs
 from service.errors import (
     ArtefactError,
@@ -204,11 +204,11 @@ class EmbeddedBackend:
         folders = sorted(path.parent for path in self._repository.glob("*/config.pbtxt"))
         if not folders:
             raise ArtefactError(f"model repository {self._repository} holds no model folder")
-        return {folder.name: self._load_model(folder) for folder in folders if _is_network(folder)}
+        networks = [folder for folder in folders if is_network(read_folder(folder))]
+        return {folder.name: self._load_model(folder) for folder in networks}
 
     def _load_model(self, folder: Path) -> dict[str, _Loaded]:
-        config = parse_config((folder / "config.pbtxt").read_text(encoding="utf-8"))
-        config.name = config.name or folder.name
+        config = read_folder(folder)
         versions = sorted(
             (
                 path.parent.name
@@ -249,12 +249,6 @@ class EmbeddedBackend:
         if missing:
             raise ArtefactError(f"model {model.name}: the network has no {', '.join(missing)}")
         return _Loaded(model, session, outputs)
-
-
-def _is_network(folder: Path) -> bool:
-    """Return whether a model is a network; ensembles and Python code only a server runs."""
-    config = parse_config((folder / "config.pbtxt").read_text(encoding="utf-8"))
-    return bool(config.platform != "ensemble" and config.backend != "python")
 
 
 def _run(loaded: _Loaded, images: UInt8, options: Any) -> dict[str, npt.NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
@@ -35,6 +36,26 @@ def parse_config(text: str) -> Any:
         return text_format.Parse(text, model_config_pb2.ModelConfig())
     except text_format.ParseError as error:
         raise ArtefactError(f"config.pbtxt: {error}") from error
+
+
+def read_folder(folder: Path) -> Any:
+    """Read the configuration of a model folder, by whose name the model goes if it has no other.
+
+    Raises
+    ------
+    ArtefactError
+        If it is no model configuration.
+    OSError
+        If it cannot be read.
+    """
+    config = parse_config((folder / "config.pbtxt").read_text(encoding="utf-8"))
+    config.name = config.name or folder.name
+    return config
+
+
+def is_network(config: Any) -> bool:
+    """Return whether a model is a network; ensembles and Python code only a server runs."""
+    return bool(config.platform != "ensemble" and config.backend != "python")
 
 
 def model_from_config(config: Any, version: str) -> Model:

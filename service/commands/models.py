@@ -10,9 +10,10 @@ from typing import Any
 from rich.table import Column, Table
 
 from discern.client import Client, DiscernClientError
-from service.backends.model_config import model_from_config, parse_config
+from service.backends.model_config import is_network, model_from_config, read_folder
 from service.commands.options import add_server, calling, print_table
 from service.errors import DiscernError
+from service.recipe import PARAMETER
 from service.settings import Settings
 
 
@@ -57,8 +58,9 @@ def _read(settings: Settings) -> Sequence[dict[str, Any]]:
         raise DiscernError(f"{repository} holds no model folder")
     found = []
     for file in files:
-        config = parse_config(file.read_text(encoding="utf-8"))
-        config.name = config.name or file.parent.name
+        config = read_folder(file.parent)
+        if not is_network(config) and PARAMETER not in config.parameters:
+            continue  # a stage of others, which nobody asks for
         versions = [path.name for path in file.parent.iterdir() if path.name.isdigit()]
         model = model_from_config(config, max(versions, key=int, default="0"))
         recipe = model.recipe

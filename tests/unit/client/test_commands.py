@@ -21,6 +21,7 @@ from service.cli import main
 from service.commands.bench import Load, histogram_svg
 from tests.image_files import book, leading_to
 from tests.scenes import draw_scene, png_of, stack_of, write_scenes_model
+from training.deployment.server_clustering import write_clustering
 
 COUNT = int(draw_scene(1)[1].max())
 
@@ -378,6 +379,16 @@ def test_models_lists_what_there_is(
 ) -> None:
     assert main(["models", *(["--url", server] if where == "there" else [])]) == 0
     assert "scenes" in capsys.readouterr().out
+
+
+def test_models_that_cluster_on_the_server_are_listed_without_their_stages(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clustering(repository / "scenes")
+    assert main(["models"]) == 0
+    listed = capsys.readouterr().out
+    assert "scenes-labels" in listed
+    assert "scenes-clustering" not in listed
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -54,7 +54,7 @@ def lanes_for(images: int, settings: Settings) -> int:
     """
     if images < MANY:
         return 1
-    if settings.triton_url:
+    if not settings.network_is_here():
         return settings.in_flight_limit()
     return max(1, (os.cpu_count() or 1) // (settings.inference_threads or 1))
 

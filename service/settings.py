@@ -229,6 +229,10 @@ class Settings(BaseSettings):
             max_side_px=self.max_image_side_px,
         )
 
+    def network_is_here(self) -> bool:
+        """Return whether the network runs in this process, and not on an inference server."""
+        return not self.triton_url
+
     def adapter_names(self) -> tuple[str, ...]:
         """Return the labelling tools to answer, each once."""
         return tuple(dict.fromkeys(name for name in self.adapters.split(",") if name))

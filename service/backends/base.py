@@ -58,7 +58,8 @@ class CallContext:
     priority : Priority
         Whether somebody waits for the answer.
     sizes : sequence of (int, int)
-        Height and width of each image without its padding; empty: none is padded.
+        Height and width of each image without its padding, for a server that clusters
+        (`service.signature.SIZES`); empty: none is padded.
     """
 
     request_id: str
@@ -86,7 +87,7 @@ class Outputs:
 
 
 class Backend(Protocol):
-    """A place where networks run."""
+    """A place where networks run, named ``<Kind>Backend``: metrics call it ``<kind>``."""
 
     async def start(self) -> None:
         """Open channels or sessions.
@@ -98,10 +99,18 @@ class Backend(Protocol):
         """
 
     async def models(self) -> Sequence[Model]:
-        """Return every model version that is ready to serve now."""
+        """Return every model version that is ready to serve now.
+
+        Raises
+        ------
+        BackendUnavailable
+            If the server cannot be asked.
+        """
 
     async def model(self, name: str, version: str | None = None) -> Model:
         """Return one model, the newest ready version when `version` is None.
+
+        Every request asks: a backend keeps for a moment what its server says.
 
         Raises
         ------

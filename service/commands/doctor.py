@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG0
 
 def _python(settings: Settings) -> Iterator[Finding]:
     yield Finding(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores")
-    if settings.triton_url:
+    if not settings.network_is_here():
         return
     try:
         yield Finding(f"onnxruntime {version('onnxruntime')}")
@@ -75,7 +75,7 @@ def _variables(_: Settings) -> Iterator[Finding]:
 
 
 def _repository(settings: Settings) -> Iterator[Finding]:
-    if settings.triton_url:
+    if not settings.network_is_here():
         yield Finding(f"the network runs in Triton at {settings.triton_url}")
         return
     repository = settings.model_repository

@@ -219,7 +219,7 @@ def _settings(recipe: Recipe, options: ExtractOptions) -> dict[str, Any]:
     settings: dict[str, Any] = {  # a recipe holds whole numbers as JSON numbers
         name: int(value) if ranges[name].whole else value for name, value in recipe.decoder.items()
     }
-    if options.bandwidth is not None and recipe.method in ("discriminative", "associative"):
+    if options.bandwidth is not None and "bandwidth" in ranges:
         settings["bandwidth"] = options.bandwidth
     settings["min_pixels"] = _least(recipe, options)
     return settings

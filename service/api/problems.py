@@ -166,6 +166,9 @@ BY_CODE: Final = {
 
 def document(error: Exception, request_id: str) -> tuple[Problem, dict[str, Any]]:
     """Return the kind of an error, and its problem document."""
+    if isinstance(error, MemoryError):  # met where nothing large was thought of: a body, an answer
+        cause, error = error, errors.OutOfMemory()
+        error.__cause__ = cause
     if not isinstance(error, errors.DiscernError):
         _LOG.error("unexpected error", exc_info=error)
         return _INTERNAL, _document(
@@ -221,6 +224,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def add_problem_handlers(app: FastAPI) -> None:
     """Make every error that leaves a route a problem document; before any middleware is added."""
     app.add_exception_handler(errors.DiscernError, _on_discern_error)
+    app.add_exception_handler(MemoryError, _on_discern_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_middleware(_UnknownErrors)

@@ -54,6 +54,10 @@ async def _fails() -> None:
     raise RuntimeError("a secret")
 
 
+async def _lacks_memory() -> None:
+    raise MemoryError
+
+
 async def _fails_midway() -> StreamingResponse:
     async def parts() -> AsyncIterator[bytes]:
         yield b"a"
@@ -88,3 +92,14 @@ async def test_an_answer_that_has_begun_breaks_off(start_app: StartApp) -> None:
     with pytest.raises(RuntimeError):
         await call.task
     assert [message.get("body") for message in call.sent] == [None, b"a"]
+
+
+async def test_memory_that_is_short_anywhere_is_not_called_a_fault(
+    start_app: StartApp, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = await start_app()
+    app.add_api_route("/lacks-memory", _lacks_memory)
+    answer = await (await connect(app)).get("/lacks-memory")
+    assert (answer.status_code, answer.json()["code"]) == (503, "out-of-memory")
+    assert answer.headers["retry-after"] == "1"
+    assert "MemoryError" in caplog.text

@@ -23,10 +23,11 @@ import orjson
 
 from discern.rle import draw_labels
 from service.domain import ImageLimits, Plane
-from service.errors import DiscernError, TooLarge
+from service.errors import DiscernError, OutOfMemory, TooLarge
 from service.imaging.decode import decode_image
 from service.imaging.stack import Stack
 from service.masks.overlay import overlay_png
+from service.memory import was_short
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 """What counts as an image in a folder; a file that is named is taken as it is."""
@@ -351,13 +352,15 @@ def _segment_file(task: Task, answer: Answer, sink: Sink) -> Outcome:
         sink.put(task, data, found)
     except DiscernError as error:
         return Outcome(task.path, task.page, problem=error.detail)
-    except MemoryError:
-        return Outcome(task.path, task.page, problem="the image needs more memory than is free")
     except BrokenPipeError:  # nobody reads on: no other answer would arrive either
         raise
     except OSError as error:
         problem = error.strerror or "the file cannot be read or written"
         return Outcome(task.path, task.page, problem=problem)
+    except Exception as error:
+        if was_short(error):
+            return Outcome(task.path, task.page, problem=OutOfMemory().detail)
+        raise
     return Outcome(task.path, task.page, instances=len(orjson.loads(found)["instances"]))
 
 

@@ -16,6 +16,7 @@ from service.backends.factory import create_backend
 from service.domain import Deadline
 from service.errors import ArtefactError, OutOfMemory
 from service.gateway import Gateway, assemble
+from service.memory import was_short
 from service.request import Asked
 from service.settings import Settings
 from service.workers import Workers
@@ -143,8 +144,10 @@ class _Here(Workers):
     ) -> T:
         try:
             return function(*args, **kwargs)
-        except MemoryError as error:
-            raise OutOfMemory from error
+        except Exception as error:
+            if was_short(error):
+                raise OutOfMemory from error
+            raise
 
 
 async def _ready(gateway: Gateway) -> Gateway:

@@ -1,9 +1,14 @@
-"""What a process that serves does about its memory: keep what is freed, leave what stays alone."""
+"""What a process that serves does about its memory: keep what is freed, leave what stays alone.
+
+And which errors say that there is not enough of it.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+
+import cv2
 
 # From glibc's malloc.h.
 _TRIM_THRESHOLD = -1
@@ -25,6 +30,13 @@ def keep_freed_memory() -> None:
         return
     mallopt(_MMAP_THRESHOLD, 8 * _MIB)
     mallopt(_TRIM_THRESHOLD, 16 * _MIB)
+
+
+def was_short(error: BaseException) -> bool:
+    """Return whether an error says that there was not enough memory; OpenCV has one of its own."""
+    if isinstance(error, cv2.error):
+        return bool(error.code == cv2.Error.StsNoMem)
+    return isinstance(error, MemoryError)
 
 
 def leave_out_of_collections() -> None:

@@ -18,6 +18,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from service.domain import Deadline
 from service.errors import DeadlineExceeded, OutOfMemory, Overloaded
+from service.memory import was_short
 from service.threads import compute_threads
 
 P = ParamSpec("P")
@@ -254,8 +255,10 @@ class Workers:
         try:
             async with asyncio.timeout(deadline.left_s()):
                 return await asyncio.wrap_future(call)
-        except MemoryError as error:
-            raise OutOfMemory from error
+        except Exception as error:
+            if was_short(error):
+                raise OutOfMemory from error
+            raise
         finally:
             slot = _current_slot.get()
             if slot is not None and not call.done() and not call.cancel():

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import cv2
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -23,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import errors
 from service.api.schemas import ProblemOut
+from service.memory import was_short
 
 MEDIA_TYPE: Final = "application/problem+json"
 _LOG = logging.getLogger(__name__)
@@ -166,7 +168,7 @@ BY_CODE: Final = {
 
 def document(error: Exception, request_id: str) -> tuple[Problem, dict[str, Any]]:
     """Return the kind of an error, and its problem document."""
-    if isinstance(error, MemoryError):  # met where nothing large was thought of: a body, an answer
+    if was_short(error):  # met where nothing large was thought of: a body, an answer
         cause, error = error, errors.OutOfMemory()
         error.__cause__ = cause
     if not isinstance(error, errors.DiscernError):
@@ -223,8 +225,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def add_problem_handlers(app: FastAPI) -> None:
     """Make every error that leaves a route a problem document; before any middleware is added."""
-    app.add_exception_handler(errors.DiscernError, _on_discern_error)
-    app.add_exception_handler(MemoryError, _on_discern_error)
+    for kind in (errors.DiscernError, MemoryError, cv2.error):
+        app.add_exception_handler(kind, _on_discern_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_middleware(_UnknownErrors)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import cv2
+import numpy as np
 import pytest
 
 from service.domain import Deadline
@@ -175,14 +177,26 @@ async def _work(
         await workers.run(Deadline.after(5), work)
 
 
-async def test_work_that_lacks_memory_says_so_and_leaves_the_thread_fit(workers: Workers) -> None:
+def _exhaust_memory() -> None:
+    np.empty(2**60, np.uint8)
+
+
+def _exhaust_opencvs_memory() -> None:
+    cv2.resize(np.zeros((1, 1), np.uint8), (2**30, 2**30))
+
+
+@pytest.mark.parametrize("exhaust", [_exhaust_memory, _exhaust_opencvs_memory])
+async def test_work_that_lacks_memory_says_so_and_leaves_the_thread_fit(
+    workers: Workers, exhaust: Callable[[], None]
+) -> None:
     with pytest.raises(OutOfMemory):
-        await workers.run(Deadline.after(5), _exhaust_memory)
+        await workers.run(Deadline.after(5), exhaust)
     assert await workers.run(Deadline.after(5), int, "7") == 7
 
 
-def _exhaust_memory() -> None:
-    raise MemoryError
+async def test_a_fault_of_opencv_is_not_called_a_lack_of_memory(workers: Workers) -> None:
+    with pytest.raises(cv2.error):
+        await workers.run(Deadline.after(5), cv2.resize, np.zeros((1, 1), np.uint8), (0, 0))
 
 
 async def test_a_function_runs_on_a_worker_thread_and_its_result_comes_back(

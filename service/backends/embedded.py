@@ -235,7 +235,7 @@ class EmbeddedBackend:
         options.intra_op_num_threads = self._threads
         # Its threads spin while they wait for more; after a call the cores belong to clustering.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised, and logged as all else is
         try:
             session = onnxruntime.InferenceSession(
                 network, options, providers=["CPUExecutionProvider"]

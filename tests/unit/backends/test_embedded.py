@@ -57,3 +57,4 @@ def test_an_image_that_the_network_has_no_memory_for_is_said_to_be_that() -> Non
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert tried.stdout.split() == ["OutOfMemory", "fit"], tried.stderr
+    assert not tried.stderr  # nothing between the lines of the log, which are JSON

@@ -48,7 +48,12 @@ def read_folder(folder: Path) -> Any:
     OSError
         If it cannot be read.
     """
-    config = parse_config((folder / "config.pbtxt").read_text(encoding="utf-8"))
+    try:
+        config = parse_config((folder / "config.pbtxt").read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ArtefactError(f"model {folder.name}: config.pbtxt is not in UTF-8") from error
+    except ArtefactError as error:
+        raise ArtefactError(f"model {folder.name}: {error}") from error
     config.name = config.name or folder.name
     return config
 

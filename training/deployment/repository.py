@@ -55,8 +55,9 @@ def check_model(folder: Path) -> list[str]:
     if not path.is_file():
         return ["config.pbtxt is missing"]
     try:
-        config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
-    except text_format.ParseError as error:
+        text = path.read_text(encoding="utf-8")
+        config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    except (ValueError, text_format.ParseError) as error:
         return [f"config.pbtxt is no model configuration: {error}"]
     if config.platform == "ensemble":
         return list(_step_problems(folder, config))

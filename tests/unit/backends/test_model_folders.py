@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from service.backends.base import Model
-from service.backends.model_config import model_from_config, parse_config
+from service.backends.model_config import model_from_config, parse_config, read_folder
 from service.backends.tensors import check_outputs
 from service.domain import Category
 from service.errors import ArtefactError, BackendFailed
@@ -105,6 +106,18 @@ def test_a_configuration_that_breaks_the_contract_is_refused(
 def test_a_text_that_is_no_configuration_is_refused() -> None:
     with pytest.raises(ArtefactError, match=r"^config\.pbtxt: "):
         parse_config("name = blobs")
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [("name = blobs", r"config\.pbtxt: 1:6"), ("name: 'Körper'", "is not in UTF-8")],
+)
+def test_a_folder_whose_configuration_cannot_be_read_is_named(
+    tmp_path: Path, written: str, words: str
+) -> None:
+    (tmp_path / "config.pbtxt").write_text(written, encoding="latin-1")
+    with pytest.raises(ArtefactError, match=f"^model {tmp_path.name}: .*{words}"):
+        read_folder(tmp_path)
 
 
 def half(*shape: int) -> np.ndarray[Any, np.dtype[np.float16]]:

@@ -50,6 +50,7 @@ def test_the_shipped_models_are_in_order() -> None:
     [
         (remove("config.pbtxt"), "config.pbtxt is missing"),
         (write("config.pbtxt", b"{"), "no model configuration"),
+        (write("config.pbtxt", "name: 'Körper'".encode("latin-1")), "no model configuration"),
         (replace('key: "segmentation"', 'key: "other"'), "no parameter 'segmentation'"),
         (replace('\\"embedding_size\\":', '\\"embeding_size\\":'), "unknown keys"),
         (replace('name: "nuclei"', 'name: "cells"'), "names the model 'cells'"),

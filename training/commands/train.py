@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
-
-from torch.utils.tensorboard import SummaryWriter
 
 from training.commands.command import Command, console, tell
 from training.config.experiment import Config
@@ -19,7 +15,6 @@ from training.loop import engine
 from training.loop.checkpoint import CheckpointError
 from training.loop.progress import RunReport, Silence
 from training.loop.ranks import Ranks, is_first_here, joined, local_processes
-from training.loop.run import last_state
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -47,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
         raise CheckpointError(f"{folder / 'last.pt'}: no run to resume; begin it without --resume")
     with joined() as ranks:
         train_set, val_set = _open(config, options.data, ranks)
-        with _report(config, folder, ranks) as reporter:
+        with RunReport(folder, console) if ranks.is_first else nullcontext(Silence()) as reporter:
             state = engine.train(config, train_set, val_set, folder, reporter, ranks=ranks)
     if ranks.is_first:
         minutes = state.elapsed_s / 60
@@ -68,29 +63,6 @@ def _open(config: Config, root: Path, ranks: Ranks) -> tuple[Dataset, Dataset]:
     if ranks.any(failed=found is None) or found is None:
         raise SystemExit(1)
     return found
-
-
-@contextmanager
-def _report(config: Config, folder: Path, ranks: Ranks) -> Iterator[engine.Reporter]:
-    """Report from one process, with the resolved configuration beside the run."""
-    if not ranks.is_first:
-        yield Silence()
-        return
-    done = _steps_done(folder, config)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n")
-    # What a killed run had recorded after its last snapshot comes again.
-    with (
-        SummaryWriter(str(folder), purge_step=done + 1) as writer,
-        RunReport(writer, console) as report,
-    ):
-        yield report
-
-
-def _steps_done(folder: Path, config: Config) -> int:
-    """Tell how far the run in a folder is; refuse one of another network."""
-    last = last_state(folder, config)
-    return last.step if last else 0
 
 
 COMMAND = Command("train", "run an experiment, or continue it", add_arguments, run)

@@ -42,6 +42,9 @@ class NotFinite(RuntimeError):
 class Reporter(Protocol):
     """Who is told how a run goes."""
 
+    def on_begin(self, state: Checkpoint) -> None:
+        """Receive where the run begins, or goes on."""
+
     def on_step(self, state: Checkpoint, fraction: float, terms: Mapping[str, float]) -> None:
         """Receive the loss terms of a step; `fraction` of the run is done."""
 
@@ -78,7 +81,7 @@ def train(
     folder : Path
         Receives ``last.pt`` and ``best.pt``.
     reporter : Reporter
-        Is told of every step, and in the first process of every validation.
+        Is told of the beginning, of every step, and in the first process of every validation.
     ranks : Ranks, optional
         The processes that train together; alone when absent.
 
@@ -94,6 +97,7 @@ def train(
     optim = config.optim
     with _algorithms(deterministic=optim.deterministic):
         run = open_run(config, train_set, folder, ranks or Ranks())
+        reporter.on_begin(run.state)
         network = run.ranks.join(run.model)
         if optim.compile and not schedule.finished(run.state):
             images, _ = batch_at(train_set, config, 0)

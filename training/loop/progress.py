@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -37,14 +40,16 @@ class RunReport:
 
     Parameters
     ----------
-    writer : SummaryWriter
-        TensorBoard's.
+    folder : Path
+        Of the run; receives the resolved configuration, and what TensorBoard shows.
     console : Console
         Where to show it.
     """
 
-    def __init__(self, writer: SummaryWriter, console: Console) -> None:
-        self._writer = writer
+    def __init__(self, folder: Path, console: Console) -> None:
+        self._folder = folder
+        self._writer: SummaryWriter  # from the beginning of the run on
+        self._open = ExitStack()
         self._console = console
         self._progress = Progress(
             TextColumn("{task.percentage:>5.1f}%"), *Progress.get_default_columns()[1:2],
@@ -64,6 +69,15 @@ class RunReport:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+        self._open.close()
+
+    def on_begin(self, state: Checkpoint) -> None:
+        """Write the resolved configuration, and begin or continue the record."""
+        settings = json.dumps(state.config.to_dict(), indent=1)
+        (self._folder / "config.json").write_text(settings + "\n")
+        # What a killed run had recorded after its last snapshot comes again.
+        writer = SummaryWriter(str(self._folder), purge_step=state.step + 1)
+        self._writer = self._open.enter_context(writer)
 
     def on_step(self, state: Checkpoint, fraction: float, terms: Mapping[str, float]) -> None:
         """Show and record the means since the last time, every ten seconds."""
@@ -120,6 +134,9 @@ class RunReport:
 
 class Silence:
     """Says nothing: where several processes train, one reports."""
+
+    def on_begin(self, state: Checkpoint) -> None:
+        """Leave it unsaid."""
 
     def on_step(self, state: Checkpoint, fraction: float, terms: Mapping[str, float]) -> None:
         """Leave it unsaid."""

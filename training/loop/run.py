@@ -56,7 +56,7 @@ def open_run(config: Config, train_set: Dataset, folder: Path, ranks: Ranks) -> 
         If the run in `folder` is of another network.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    last = last_state(folder, config)
+    last = _last_state(folder, config)
     model, average = (build_model(config).to(ranks.device) for _ in range(2))
     if config.start and last is None:
         images, _ = batch_at(train_set, config, 0)
@@ -77,14 +77,8 @@ def open_run(config: Config, train_set: Dataset, folder: Path, ranks: Ranks) -> 
     return Run(state, trained, average, optimizer, folder, ranks)
 
 
-def last_state(folder: Path, config: Config) -> Checkpoint | None:
-    """Read where the run in a folder was left; None where none was.
-
-    Raises
-    ------
-    CheckpointError
-        If it is of another network than the configuration's.
-    """
+def _last_state(folder: Path, config: Config) -> Checkpoint | None:
+    """Read where the run in a folder was left; None where none was."""
     path = folder / "last.pt"
     if not path.is_file():
         return None

@@ -25,11 +25,16 @@ from training.metrics.score import Score
 class Recorder:
     """Remembers what a run reported."""
 
+    begun: list[int] = field(default_factory=list)
     totals: list[float] = field(default_factory=list)
     masks: list[float] = field(default_factory=list)
     fractions: list[float] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)
+
+    def on_begin(self, state: Checkpoint) -> None:
+        """Remember the step."""
+        self.begun.append(state.step)
 
     def on_step(self, state: Checkpoint, fraction: float, terms: Any) -> None:
         """Remember the loss."""

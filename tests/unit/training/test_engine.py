@@ -112,6 +112,7 @@ def test_a_stopped_run_continues_to_the_same_numbers(
     state = engine.train(config, train_set, val_set, tmp_path / "cut", rest)
     # What was done since the last validation is done again.
     saved = (step - 1) // 2 * 2
+    assert rest.begun == [saved]
     assert rest.totals == whole.totals[saved:]
     assert rest.scores == whole.scores[saved // 2 :]
     assert same(state.model, expected.model)

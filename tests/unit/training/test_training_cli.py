@@ -22,6 +22,7 @@ from training.commands import record
 from training.data.synthetic import NucleiDataset
 from training.deployment.repository import check_repository
 from training.loop import checkpoint
+from training.loop.checkpoint import Checkpoint
 
 CONFIG = """
 name = "tiny"
@@ -234,6 +235,21 @@ def test_tensorboard_shows_no_step_twice_after_a_run_was_killed(place: Path) -> 
     events = EventAccumulator(str(folder))
     events.Reload()
     assert [point.step for point in events.Scalars("total")] == [10, 20]
+
+
+def test_a_run_that_is_continued_is_read_once(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def load(path: Path) -> Checkpoint:
+        read.append(path)
+        return load_as_it_is(path)
+
+    load_as_it_is = checkpoint.load
+    monkeypatch.setattr(checkpoint, "load", load)
+    assert run(trained, "train @/tiny.toml --data @/data --runs @/runs") == 0
+    assert read == [trained / "runs/tiny/last.pt"]
 
 
 def test_a_run_that_is_not_continued_keeps_its_configuration(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from training.commands.command import Command, console, tell
+from training.config.checks import ConfigError
 from training.config.experiment import Config
 from training.config.read import load
-from training.data.dataset import DataError, Dataset
+from training.data.dataset import DataError
 from training.data.opening import open_datasets
 from training.loop import engine
 from training.loop.checkpoint import CheckpointError
@@ -33,15 +35,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train, alone or as one of the processes that torchrun started."""
-    overrides = list(options.overrides)
-    if options.max_minutes is not None:
-        overrides.append(f"optim.max_minutes={options.max_minutes}")
-    config = load(options.config, overrides)
-    folder = options.runs / config.name
-    if options.resume and not (folder / "last.pt").is_file():
-        raise CheckpointError(f"{folder / 'last.pt'}: no run to resume; begin it without --resume")
     with joined() as ranks:
-        train_set, val_set = _open(config, options.data, ranks)
+        with _told_once(ranks):
+            config = _configured(options)
+            folder = options.runs / config.name
+            train_set, val_set = open_datasets(config, options.data, processes=local_processes())
         with RunReport(folder, console) if ranks.is_first else nullcontext(Silence()) as reporter:
             state = engine.train(config, train_set, val_set, folder, reporter, ranks=ranks)
     if ranks.is_first:
@@ -49,20 +47,32 @@ def run(options: argparse.Namespace) -> None:
         console.print(f"{folder}: finished, {state.step} steps, {minutes:.1f} min", markup=False)
 
 
-def _open(config: Config, root: Path, ranks: Ranks) -> tuple[Dataset, Dataset]:
-    """Open the data; of the processes of a machine, one says what is wrong with it."""
-    if ranks.size == 1:
-        return open_datasets(config, root)
-    found = None
+def _configured(options: argparse.Namespace) -> Config:
+    overrides = list(options.overrides)
+    if options.max_minutes is not None:
+        overrides.append(f"optim.max_minutes={options.max_minutes}")
+    config = load(options.config, overrides)
+    last = options.runs / config.name / "last.pt"
+    if options.resume and not last.is_file():
+        raise CheckpointError(f"{last}: no run to resume; begin it without --resume")
+    return config
+
+
+@contextmanager
+def _told_once(ranks: Ranks) -> Iterator[None]:
+    """End all processes where one of them fails, and say why once on every machine."""
+    wrong: list[str] = []
     try:
-        found = open_datasets(config, root, processes=local_processes())
-    except DataError as error:
+        yield
+    except (CheckpointError, ConfigError, DataError, OSError) as error:
+        if ranks.size == 1:
+            raise
+        wrong = str(error).splitlines()
+    if wrong := ranks.gather(wrong):
         if is_first_here():
-            tell(error)
-    # All wait for all: torchrun ends the others with the first that ends, said or not.
-    if ranks.any(failed=found is None) or found is None:
+            tell(DataError(wrong))
+        ranks.wait()  # torchrun ends the others with the first that ends, said or not
         raise SystemExit(1)
-    return found
 
 
 COMMAND = Command("train", "run an experiment, or continue it", add_arguments, run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -85,9 +86,18 @@ class Ranks:
         dist.all_reduce(total)
         return total / self.size
 
-    def any(self, *, failed: bool) -> bool:
-        """Tell every process whether one of them has failed."""
-        return bool(self.mean(torch.tensor(float(failed), device=self.device)) > 0)
+    def gather(self, lines: Sequence[str]) -> list[str]:
+        """Give every process the lines of all, each line once."""
+        if self.size == 1:
+            return list(lines)
+        of_all: list[Sequence[str]] = [()] * self.size
+        dist.all_gather_object(of_all, lines)
+        return list(dict.fromkeys(itertools.chain.from_iterable(of_all)))
+
+    def wait(self) -> None:
+        """Wait until all processes have come here."""
+        if self.size > 1:
+            dist.barrier()
 
     def share(self, values: Sequence[float]) -> list[float]:
         """Give every process the first one's numbers, so that all decide alike."""

@@ -47,27 +47,54 @@ def both(place: Path) -> tuple[Saw, Saw]:
     return first, second
 
 
-def test_broken_files_are_told_once_for_all_processes(tmp_path: Path) -> None:
-    for folder in ("images", "labels"):
-        (tmp_path / folder).mkdir()
-        cv2.imwrite(str(tmp_path / f"{folder}/a.png"), np.zeros((64, 64), np.uint8))
-    for split in ("train", "val"):
-        (tmp_path / f"{split}.txt").write_text("a\n")
-    (tmp_path / "two.toml").write_text('name = "two"\n')
-    done = subprocess.run(
+def two_train(folder: Path, arguments: str) -> subprocess.CompletedProcess[str]:
+    """Let two processes train; `arguments` are for a shell, and may name ``$RANK``."""
+    (folder / "two.toml").write_text('name = "two"\n')
+    return subprocess.run(
         [
             sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-            "-m", "training", "train", "two.toml", "--data", ".", "--threads", "1",
+            "--no-python", "/bin/sh", "-c",
+            f"exec {sys.executable} -m training train two.toml --threads 1 {arguments}",
         ],
         check=False,
-        cwd=tmp_path,
+        cwd=folder,
         env={"OMP_NUM_THREADS": "1", "PATH": "", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
+        timeout=120,
     )  # fmt: skip
+
+
+def one_image(folder: Path, splits: Mapping[str, str]) -> None:
+    """Make a data set of one image, whose ids are in these lists."""
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+        cv2.imwrite(str(folder / f"{part}/a.png"), np.full((64, 64), 1, np.uint8))
+    for split, name in splits.items():
+        (folder / f"{split}.txt").write_text(f"{name}\n")
+
+
+def test_broken_files_are_told_once_for_all_processes(tmp_path: Path) -> None:
+    one_image(tmp_path, {"train": "a", "val": "a"})
+    done = two_train(tmp_path, "--data .")
     assert done.returncode == 1
     assert done.stderr.count("a is in both train and val") == 1
     assert done.stderr.count("Traceback") == 1  # torchrun's own
+
+
+def test_what_one_process_alone_cannot_read_is_told_once(tmp_path: Path) -> None:
+    one_image(tmp_path / "0", {"train": "a"})
+    one_image(tmp_path / "1", {"train": "b"})
+    done = two_train(tmp_path, "--data $RANK --set data.val=")
+    assert done.returncode == 1
+    assert done.stderr.count("1/images/b.png: no such file") == 1
+    assert done.stderr.count("Traceback") == 1
+
+
+def test_a_wrong_setting_is_told_once_for_all_processes(tmp_path: Path) -> None:
+    done = two_train(tmp_path, "--set optim.stepz=1")
+    assert done.returncode == 1
+    assert done.stderr.count("unknown key optim.stepz") == 1
 
 
 def alone(folder: Path, **optim: Any) -> tuple[Recorder, Any]:

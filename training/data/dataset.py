@@ -29,8 +29,11 @@ class DataError(Exception):
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+        super().__init__(self.problems)  # with which a copy is made in another process
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from training.config.experiment import Config
-from training.data.dataset import Dataset
+from training.data.dataset import DataError, Dataset
 from training.data.transforms import train_crop
 from training.loop.ranks import Ranks
 from training.losses.targets import Targets
@@ -61,7 +61,7 @@ def batch_at(
     return images.permute(0, 3, 1, 2).contiguous(), Targets(labels.long(), classes.long())
 
 
-class Batches(TorchDataset[tuple[Tensor, Tensor, Tensor]]):
+class Batches(TorchDataset[tuple[Tensor, Tensor, Tensor] | DataError]):
     """The batches of a run by number, cut here or ahead of time in worker processes.
 
     Parameters
@@ -85,11 +85,14 @@ class Batches(TorchDataset[tuple[Tensor, Tensor, Tensor]]):
         """Warp no crop from here on."""
         self._calm.set()
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor] | DataError:
         # Divided as in `schedule.is_calm`: a product would be rounded another way.
         done = number // self._per_step / self._config.optim.steps
         calm = self._calm.is_set() or done >= self._config.augment.calm_after
-        images, targets = batch_at(self._dataset, self._config, number, calm=calm)
+        try:
+            images, targets = batch_at(self._dataset, self._config, number, calm=calm)
+        except DataError as error:
+            return error  # raised in a worker, it would arrive as the text of its stack
         assert targets.classes is not None  # noqa: S101 - narrows the type
         return images, targets.labels, targets.classes
 
@@ -104,6 +107,11 @@ class Batches(TorchDataset[tuple[Tensor, Tensor, Tensor]]):
         ------
         images, targets
             As `batch_at` gives them, on the device.
+
+        Raises
+        ------
+        DataError
+            If a file is no longer what it was when it was checked.
         """
         optim, ranks = self._config.optim, self._ranks
         numbers = range(
@@ -115,6 +123,8 @@ class Batches(TorchDataset[tuple[Tensor, Tensor, Tensor]]):
             prefetch_factor=_AHEAD if optim.workers else None, worker_init_fn=_prepare_worker,
         )  # fmt: skip
         for batch in loader:
+            if isinstance(batch, DataError):
+                raise batch
             images, labels, classes = (part.to(ranks.device, non_blocking=on_gpu) for part in batch)
             yield images, Targets(labels, classes)
 

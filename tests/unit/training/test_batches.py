@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.unit.training.conftest import drawn
 from training.config.experiment import Config
+from training.data.dataset import DataError, Sample
 from training.loop.batches import Batches, batch_at
 from training.loop.checkpoint import Checkpoint
 from training.loop.ranks import Ranks
@@ -57,6 +58,25 @@ def test_workers_cut_the_same_crops(tiny: Config) -> None:
         assert torch.equal(targets.labels, other_targets.labels)
 
 
+class Vanished:
+    """A data set whose files were there when they were checked."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sample:
+        raise DataError(["images/a.png: no such file"])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_has_vanished_is_told_as_it_is_before_the_run(
+    tiny: Config, workers: int
+) -> None:
+    batches = Batches(Vanished(), with_optim(tiny, workers=workers), Ranks(device=CPU))
+    with pytest.raises(DataError, match=r"^images/a\.png: no such file$"):
+        next(batches.starting_at(0))
+
+
 @pytest.mark.parametrize("size", [1, 2])
 def test_crops_are_calm_from_the_step_on_that_the_configuration_names(
     tiny: Config, size: int
@@ -75,7 +95,9 @@ def test_calm_begins_at_the_step_at_which_the_run_says_so(tiny: Config) -> None:
     config = with_optim(tiny, steps=100)
     config = replace(config, augment=replace(config.augment, calm_after=0.55, warp=1.0))
     assert is_calm(Checkpoint(config, {}, {}, step=55)), "0.55 x 100 is above 55 in floats"
-    images, _, _ = Batches(IMAGES, config, Ranks(device=CPU))[55]
+    batch = Batches(IMAGES, config, Ranks(device=CPU))[55]
+    assert not isinstance(batch, DataError)
+    images, _, _ = batch
     assert torch.equal(images, batch_at(IMAGES, config, 55, calm=True)[0])
 
 

@@ -149,10 +149,11 @@ def open_model(
         recipe, name, config = recipe_of(state.config), state.config.name, state.config
         network = TorchNetwork(model, recipe)
     recipe = decoded_otherwise(recipe, decode)
+    name = f"{name}-trial" if decode else name
     if tta:
         joined = AugmentedNetwork(network, recipe)
         return joined, joined.recipe, f"{name}-tta", config
-    return network, recipe, f"{name}-trial" if decode else name, config
+    return network, recipe, name, config
 
 
 def decoded_otherwise(recipe: Recipe, changes: Sequence[str]) -> Recipe:

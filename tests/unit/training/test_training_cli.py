@@ -163,8 +163,14 @@ def test_a_trial_leaves_the_figures_of_the_model_as_they_are(
     assert run(trained, "card @/runs/tiny/best.pt --repository @/models") == 0
     assert (trained / "models/tiny/MODEL_CARD.md").read_text() == card
     assert run(trained, f"{command} --only @/four.txt") == 0
-    names = {path.name for path in (trained / "tried").iterdir()}
-    assert names == {"tiny-trial-validation.json", "tiny-validation-four.json"}
+    assert run(trained, f"{command} --tta") == 0
+    assert run(trained, f"{command} --tta --decode foreground_threshold=0.9") == 0
+    assert {path.name for path in (trained / "tried").iterdir()} == {
+        "tiny-trial-validation.json",
+        "tiny-validation-four.json",
+        "tiny-tta-validation.json",
+        "tiny-trial-tta-validation.json",
+    }
 
 
 def test_images_without_an_instance_are_learned_and_judged_where_they_are_allowed(

@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Arguments without the program's name; those of the process when None.
     """
+    _replace_closed_streams()
     arguments = _parser().parse_args(argv)
     try:
         settings = Settings()
@@ -50,10 +51,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except OSError as error:  # what it prints finds no room, or nobody who reads on
         print(f"discern: {error}", file=sys.stderr)
-        # What is left of it would be tried again, and complained of, at the end of the process.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     return status
+
+
+def _drop_output() -> None:
+    """Drop what could not be printed: it would be tried again, and complained of, at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _replace_closed_streams() -> None:
+    """Put something in the place of streams that whoever started the process has closed.
+
+    Python has None there, and the next file that is opened would take their number. What is read
+    from standard input or written to standard output then fails, as it would in other programs;
+    what is said on standard error is lost.
+    """
+    closed = (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_RDWR, "w"))
+    for name, access, mode in closed:
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, access), mode))  # noqa: PTH123, SIM115 - by its number, for as long as the process runs
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,8 +121,11 @@ def _serve(settings: Settings) -> int:
 def _announce(address: str) -> None:
     leave_out_of_collections()
     example = "examples/nuclei.png" if Path("examples/nuclei.png").exists() else "IMAGE"
-    print(
-        f"Discern is ready at {address}  (API: {address}/docs)\n"
-        f"Try it: curl -F image=@{example} '{address}/segment'",
-        flush=True,
-    )
+    try:
+        print(
+            f"Discern is ready at {address}  (API: {address}/docs)\n"
+            f"Try it: curl -F image=@{example} '{address}/segment'",
+            flush=True,
+        )
+    except OSError:  # nobody reads it, and the server serves all the same
+        _drop_output()

@@ -373,6 +373,49 @@ def test_what_finds_no_room_to_be_printed_is_said_in_one_line(
     assert done.stderr == "discern: [Errno 28] No space left on device\n"
 
 
+def in_a_shell(line: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", "-c", f"exec {sys.executable} -m service {line}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "segment discs.png --jsonl - >&-",
+        "segment - <discs.png >&-",
+        "segment - <&-",
+        "models >&-",
+        "key cell-counter >&-",
+    ],
+)
+def test_a_closed_stream_that_is_needed_is_said(picture: Path, line: str) -> None:
+    done = in_a_shell(line)
+    assert done.returncode == 1
+    errors = [said for said in done.stderr.splitlines() if said.startswith("discern: ")]
+    assert errors
+    assert all(error.endswith("Bad file descriptor") for error in errors)
+    assert "Traceback" not in done.stderr
+
+
+def test_answers_go_where_they_shall_when_standard_error_is_closed(picture: Path) -> None:
+    done = in_a_shell("segment discs.png --jsonl - 2>&-")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["file"] == "discs.png"
+    assert in_a_shell("segment nowhere.png --jsonl - 2>&-").stdout == ""
+
+
+def test_a_server_whose_standard_output_is_closed_ends_as_any_other() -> None:
+    command = ["/bin/sh", "-c", f"exec {sys.executable} -m service serve >&-"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as serving:
+        assert serving.stderr
+        for line in serving.stderr:
+            if "Uvicorn running" in line:
+                serving.terminate()
+        assert serving.wait() == 0
+
+
 @pytest.mark.parametrize("where", ["here", "there"])
 def test_models_lists_what_there_is(
     where: str, server: str, capsys: pytest.CaptureFixture[str]

@@ -28,6 +28,7 @@ from service.imaging.decode import decode_image
 from service.imaging.stack import Stack
 from service.masks.overlay import overlay_png
 from service.memory import was_short
+from service.whole_file import whole_file
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 """What counts as an image in a folder; a file that is named is taken as it is."""
@@ -379,9 +380,6 @@ def draw(data: bytes, answer: bytes, *, cut: bool = False) -> bytes:
 
 
 def _write(path: Path, parts: Iterable[bytes]) -> None:
-    """Write a file so that it is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
+    with whole_file(path) as part, part.open("wb") as file:
         file.writelines(parts)
-    part.replace(path)

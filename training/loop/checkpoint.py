@@ -6,13 +6,14 @@ configuration is refused.
 
 from __future__ import annotations
 
-import os
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from service.whole_file import whole_file
 from training.config.experiment import Config
 from training.config.read import from_dict
 
@@ -56,12 +57,19 @@ class Checkpoint:
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the file as a whole or not at all: a run killed here keeps its last state."""
+    """Write the file as a whole or not at all: a run killed here keeps its last state.
+
+    Raises
+    ------
+    OSError
+        If there is no room for it, or it cannot be written otherwise.
+    """
     state = {key: getattr(checkpoint, key) for key in _KEYS}
     state["config"] = checkpoint.config.to_dict()
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)  # noqa: PTH105 - the same on every platform
+    content = io.BytesIO()  # of a full disk, PyTorch says something else
+    torch.save(state, content)
+    with whole_file(path) as part:
+        part.write_bytes(content.getbuffer())
 
 
 def load(path: Path) -> Checkpoint:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from service.errors import BrokenImage
 from service.files import Folder, Lines, Outcome, Sink, Task, draw, find_images, segment_files
+from tests.disk import files_of_at_most
 from tests.scenes import draw_scene, png_of
 
 PICTURE = png_of(draw_scene(1)[0])
@@ -210,3 +211,15 @@ def test_a_file_that_holds_something_else_is_left_alone(tmp_path: Path, content:
     with pytest.raises(FileExistsError, match=r"notes\.txt"):
         Lines(file)
     assert file.read_text() == content
+
+
+def test_what_finds_no_room_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    task = Task(tmp_path / "a.png", "a")
+    task.path.write_bytes(PICTURE)
+    with files_of_at_most(100):
+        outcomes = list(
+            segment_files([task], lambda _: NOTHING, Folder(folder, pictures=True), at_once=1)
+        )
+    assert [outcome.problem for outcome in outcomes] == ["File too large"]
+    assert list(folder.iterdir()) == []

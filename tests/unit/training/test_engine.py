@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.disk import files_of_at_most
 from tests.unit.training.conftest import TINY, Recorder
 from tests.unit.training.test_warm_start import resnet_weights, write_folder
 from training.config.experiment import Config
@@ -141,6 +142,17 @@ def test_a_snapshot_that_could_not_be_written_leaves_the_one_before(
     checkpoint.save(tmp_path / "last.pt", Checkpoint(tiny, {}, {}, step=1))
     with pytest.raises((AttributeError, PicklingError)):
         checkpoint.save(tmp_path / "last.pt", Checkpoint(tiny, {"half": lambda: 0}, {}, step=2))
+    assert checkpoint.load(tmp_path / "last.pt").step == 1
+
+
+def test_a_snapshot_that_finds_no_room_is_told_and_leaves_the_one_before_alone(
+    tiny: Config, tmp_path: Path
+) -> None:
+    checkpoint.save(tmp_path / "last.pt", Checkpoint(tiny, {}, {}, step=1))
+    large = Checkpoint(tiny, {"weight": torch.rand(100_000)}, {}, step=2)
+    with files_of_at_most(100_000), pytest.raises(OSError, match=r"too large: '.*/last\.pt'"):
+        checkpoint.save(tmp_path / "last.pt", large)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
     assert checkpoint.load(tmp_path / "last.pt").step == 1
 
 

@@ -58,7 +58,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
         As `from_dict` does, and if the file cannot be read or is not TOML.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except ValueError as error:

@@ -59,14 +59,14 @@ def find_file(folder: Path, name: str, endings: tuple[str, ...]) -> Path:
     folder, name : Path, str
         Where, and its name without ending.
     endings : tuple of str
-        Those that it may have; the first that is there counts.
+        Those that it may have, in small or in capital letters; the first that is there counts.
 
     Returns
     -------
     Path
         Where none is there, that with the first ending.
     """
-    paths = [folder / f"{name}{ending}" for ending in endings]
+    paths = [folder / f"{name}{form}" for ending in endings for form in (ending, ending.upper())]
     return next((path for path in paths if path.is_file()), paths[0])
 
 
@@ -136,7 +136,7 @@ def read_list(path: Path) -> tuple[str, ...]:
         raise DataError([f"{path}: no such split list"])
     ids = [
         line.strip()
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
         if line.strip()
     ]
     if not ids:

@@ -64,6 +64,19 @@ def test_microscopes_files_are_read_as_the_gateway_reads_them(root: Path) -> Non
     assert np.array_equal(sample.labels, LABELS)
 
 
+def test_files_may_end_in_capital_letters(root: Path) -> None:
+    for folder in ("images", "labels"):
+        (root / f"{folder}/a.png").rename(root / f"{folder}/a.PNG")
+    sample = FolderDataset.open(root, "train", ("labels",))[0]
+    assert np.array_equal(sample.image, GREY)
+    assert np.array_equal(sample.labels, LABELS)
+
+
+def test_a_list_may_begin_as_editors_of_windows_begin_it(root: Path) -> None:
+    (root / "train.txt").write_bytes("b\r\na\r\n".encode("utf-8-sig"))
+    assert FolderDataset.open(root, "train", ("labels",)).ids == ("b", "a")
+
+
 def test_the_first_label_folder_that_has_a_mask_gives_it(root: Path) -> None:
     dataset = FolderDataset.open(root, "train", ("better", "labels"))
     assert dataset[0].labels.max() == 2

@@ -22,6 +22,12 @@ def test_a_configuration_survives_the_way_through_plain_values() -> None:
     assert from_dict(config.to_dict()) == config
 
 
+def test_a_file_may_begin_as_editors_of_windows_begin_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes('name = "x"\r\n'.encode("utf-8-sig"))
+    assert load(path).name == "x"
+
+
 def test_overrides_replace_single_values(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text('name = "x"\n[optim]\nbatch = 2\nlearning_rate = 1\n')

@@ -31,7 +31,11 @@ def print_score(title: str, score: Score, coco: Mapping[str, float] | None = Non
 def write_picture(path: Path, picture: pictures.Picture) -> None:
     """Write a picture and say where."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), picture[:, :, ::-1]):
+    try:
+        written = cv2.imwrite(str(path), picture if picture.ndim == 2 else picture[:, :, ::-1])
+    except cv2.error as error:  # of an ending that it does not know
+        raise OSError(f"{path}: no format of pictures ends so; .png does") from error
+    if not written:
         raise OSError(f"{path}: the picture could not be written")
     console.print(f"wrote {path}", markup=False)
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import cv2
-
-from training.commands.command import Command, console, positive
+from training.commands.command import Command, positive
+from training.commands.show import write_picture
 from training.data.dataset import Dataset
 from training.data.synthetic import NucleiDataset, SticksDataset
 
@@ -36,9 +35,7 @@ def run(options: argparse.Namespace) -> None:
         min_objects=options.count,
         max_objects=options.count,
     )
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(options.out), drawn[0].image)
-    console.print(f"wrote {options.out}", markup=False)
+    write_picture(options.out, drawn[0].image)
 
 
 COMMAND = Command("synthesize", "draw example images", add_arguments, run)

@@ -378,6 +378,8 @@ def test_examples_are_drawn_again_byte_for_byte(place: Path, kind: str) -> None:
         ("train @/tiny.toml --data @/data --runs @/r --set optim.speed=1", "optim.speed"),
         ("train @/none.toml --data @/data --runs @/r", "none.toml: No such file"),
         ("inspect test --data @/data", "no such split list"),
+        ("inspect train --data @/data --out @/sheet", "sheet: no format of pictures ends so"),
+        ("synthesize nuclei --out @/a", "a: no format of pictures ends so"),
         ("inspect train --data @/data --classes a b", "'folder' tells no classes apart"),
         ("inspect train --data @/data --model @/none", "none: No such file"),
         ("evaluate @/none --data @/data --split val", "none: No such file"),

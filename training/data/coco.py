@@ -234,11 +234,13 @@ def _read(path: Path) -> dict[str, list[dict[str, Any]]]:
 def _class_of(path: Path, categories: Sequence[Entry], classes: tuple[str, ...]) -> dict[int, int]:
     if not classes:
         return {entry["id"]: 1 for entry in categories}
-    ids = {entry["name"]: entry["id"] for entry in categories}
-    unknown = [name for name in classes if name not in ids]
+    known = sorted({entry["name"] for entry in categories})
+    unknown = [name for name in classes if name not in known]
     if unknown:
-        raise DataError([f"{path}: no category {name!r}, only {sorted(ids)}" for name in unknown])
-    return {ids[name]: number for number, name in enumerate(classes, start=1)}
+        raise DataError([f"{path}: no category {name!r}, only {known}" for name in unknown])
+    numbers = {name: number for number, name in enumerate(classes, start=1)}
+    # Several may have one name, as of a category and what it is a kind of.
+    return {entry["id"]: numbers[entry["name"]] for entry in categories if entry["name"] in numbers}
 
 
 def _require_ids(path: Path, content: Mapping[str, Sequence[Entry]]) -> None:
@@ -250,7 +252,7 @@ def _require_ids(path: Path, content: Mapping[str, Sequence[Entry]]) -> None:
     for key, table in (("image_id", "images"), ("category_id", "categories")):
         known = {entry["id"] for entry in content[table]}
         wrong += [
-            f"{path}: annotation {entry['id']} names {key} {entry[key]}, which is not there"
+            f"{path}: annotation {entry['id']} names {key} {entry[key]!r}, which is not there"
             for entry in content["annotations"]
             if entry[key] not in known
         ]

@@ -89,6 +89,17 @@ def test_classes_come_in_the_order_asked_for(root: Path) -> None:
     assert sample.classes.tolist() == [0, 2, 1], "the cat is painted first, and is class 2"
 
 
+def test_categories_of_one_name_are_one_class(root: Path) -> None:
+    twice = content()
+    twice["categories"].append({"id": 19, "name": "dog"})
+    twice["annotations"][0]["category_id"] = 19
+    twice["annotations"].append(annotation(5, 7, 18, [[5, 4, 7, 4, 7, 5, 5, 5]]))
+    write(root, twice)
+    classes = first_sample(COCO, root).classes
+    assert classes is not None
+    assert sorted(classes.tolist()) == [0, 1, 1, 2]
+
+
 def test_without_classes_every_category_counts_and_all_are_one(root: Path) -> None:
     dataset = open_split(DataConfig(kind="coco"), root, "val2017")
     assert [dataset[i].name for i in range(len(dataset))] == ["val2017/a.png", "val2017/b.png"]
@@ -243,6 +254,7 @@ def twice(root: Path) -> None:
         (twice, "id 1 stands twice in annotations"),
         (changed(image_id=8), "annotation 2 names image_id 8, which is not there"),
         (changed(category_id=5), "annotation 2 names category_id 5, which is not there"),
+        (changed(category_id="17"), "annotation 2 names category_id '17', which is not there"),
         (changed(segmentation=None), "annotation 2: the segmentation is neither"),
         (changed(segmentation=[]), "annotation 2: the segmentation is neither"),
         (changed(segmentation=[[1, 2, 3, 4]]), "annotation 2: the segmentation is neither"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.errors import EmbeddingNotFound
-from service.request import Seen
+from service.request import ScaledImage
 
 CLIENT_SHARE: Final = 0.5
 """Part of the cache that one client may fill, so that the others keep theirs."""
@@ -22,7 +22,7 @@ CLIENT_SHARE: Final = 0.5
 @dataclass(frozen=True, slots=True)
 class _Entry:
     client: str
-    seen: Seen
+    seen: ScaledImage
     expiry: asyncio.TimerHandle
 
 
@@ -43,7 +43,7 @@ class EmbeddingCache:
         self._max_age_s = max_age_s
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
 
-    def put(self, client: str, seen: Seen) -> str | None:
+    def put(self, client: str, seen: ScaledImage) -> str | None:
         """Keep what the network saw.
 
         Returns
@@ -68,7 +68,7 @@ class EmbeddingCache:
         self.held_bytes += seen.nbytes
         return key
 
-    def get(self, client: str, key: str) -> Seen:
+    def get(self, client: str, key: str) -> ScaledImage:
         """Return what was kept, and keep it for longer.
 
         Raises

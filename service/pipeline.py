@@ -26,7 +26,7 @@ from service.imaging.scaling import rescale
 from service.postprocess.extract import extract, label, rank
 from service.postprocess.resizing import at_size, options_at
 from service.postprocess.tiling import Stitcher, Tile, plan_tiles
-from service.request import Asked, Render, Reply, Result, Seen
+from service.request import Asked, Render, Reply, Result, ScaledImage
 from service.scale_search import Look, best_look, judge, largest_scale, part_at
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import exemplar
@@ -51,12 +51,12 @@ class Segmenter:
         self._metrics = metrics
         self.limits = limits
 
-    async def segment(self, source: bytes | Seen, asked: Asked, render: Render) -> Reply:
+    async def segment(self, source: bytes | ScaledImage, asked: Asked, render: Render) -> Reply:
         """Segment one image.
 
         Parameters
         ----------
-        source : bytes or Seen
+        source : bytes or ScaledImage
             The image file, or what the network saw in it before.
         asked : Asked
             What is asked of it.
@@ -71,22 +71,22 @@ class Segmenter:
         found: Result | None = None
         try:
             async with self.gate.admitted(asked.deadline):
-                if isinstance(source, Seen):
-                    seen = source
+                if isinstance(source, ScaledImage):
+                    scaled = source
                 else:
-                    seen = await self.decode(source, await self.model(asked), asked)
+                    scaled = await self.decode(source, await self.model(asked), asked)
                     if asked.scale is None:
-                        seen = await self._search_scale(seen, asked)
-                if seen.prediction is None and max(seen.size) <= asked.tile_px:
-                    [prediction] = await self.predict([seen.pixels], seen.model, asked)
-                    seen = replace(seen, prediction=prediction)
-                view = seen.prediction or await self._see_by_tiles(seen, asked)
+                        scaled = await self._search_scale(scaled, asked)
+                if scaled.prediction is None and max(scaled.size) <= asked.tile_px:
+                    [prediction] = await self.predict([scaled.pixels], scaled.model, asked)
+                    scaled = replace(scaled, prediction=prediction)
+                view = scaled.prediction or await self._see_by_tiles(scaled, asked)
                 result, body = await self._run(
-                    asked, "postprocess", _answer, seen, view, asked, render
+                    asked, "postprocess", _answer, scaled, view, asked, render
                 )
                 found = result
-                keep = asked.keep and seen.prediction is not None
-                kept = await self._run(asked, "encode", seen.copy) if keep else None
+                keep = asked.keep and scaled.prediction is not None
+                kept = await self._run(asked, "encode", scaled.copy) if keep else None
         finally:
             timings = asked.clock.read()
             # The answer is on its way before the loop turns to this.
@@ -111,49 +111,50 @@ class Segmenter:
                 f"no model was named within {asked.deadline.allowed_s:g} s", stage=asked.clock.stage
             ) from error
 
-    async def decode(self, data: bytes, model: Model, asked: Asked) -> Seen:
+    async def decode(self, data: bytes, model: Model, asked: Asked) -> ScaledImage:
         """Decode an image file for a model, and bring it to the scale that is asked for, if any."""
         scale = 1.0 if asked.scale is None else asked.scale
         return await self._run(
             asked, "decode", _decoded, data, model, asked.plane, scale, self.limits
         )
 
-    async def _search_scale(self, seen: Seen, asked: Asked) -> Seen:
+    async def _search_scale(self, scaled: ScaledImage, asked: Asked) -> ScaledImage:
         """Look at an image at several scales; return it at the best."""
-        largest = largest_scale(seen.size, self.limits)
-        look = partial(self._look_at_scale, seen, asked)
-        best = await best_look(look, seen.model.recipe.object_px, largest)
-        if best.seen.prediction:
-            return best.seen
-        scale, pixels = best.seen.scale, seen.pixels
-        scaled = await self._run(asked, "decode", rescale, pixels, scale, self.limits)
-        return replace(seen, scale=scale, pixels=scaled)
+        largest = largest_scale(scaled.size, self.limits)
+        look = partial(self._look_at_scale, scaled, asked)
+        best = await best_look(look, scaled.model.recipe.object_px, largest)
+        if best.scaled.prediction:
+            return best.scaled
+        scale = best.scaled.scale
+        pixels = await self._run(asked, "decode", rescale, scaled.pixels, scale, self.limits)
+        return replace(scaled, scale=scale, pixels=pixels)
 
-    async def _look_at_scale(self, seen: Seen, asked: Asked, scale: float) -> Look:
+    async def _look_at_scale(self, scaled: ScaledImage, asked: Asked, scale: float) -> Look:
         """Infer and label an image, or its busiest part, at one scale."""
-        part = await self._run(asked, "decode", part_at, seen, scale, asked.tile_px, self.limits)
-        [prediction] = await self.predict([part.pixels], seen.model, asked)
-        if max(seen.size) * scale <= asked.tile_px:  # it was seen whole
+        part = await self._run(asked, "decode", part_at, scaled, scale, asked.tile_px, self.limits)
+        [prediction] = await self.predict([part.pixels], scaled.model, asked)
+        if max(scaled.size) * scale <= asked.tile_px:  # it was seen whole
             part = replace(part, prediction=prediction)
         return await self._run(asked, "postprocess", judge, part, prediction)
 
-    async def _see_by_tiles(self, seen: Seen, asked: Asked) -> Stitcher:
+    async def _see_by_tiles(self, scaled: ScaledImage, asked: Asked) -> Stitcher:
         """Infer and label tile after tile, to be joined by what their shared strips show."""
-        height, width = seen.size
+        height, width = scaled.size
         tiles = plan_tiles(height, width, asked.tile_px, asked.tile_px // OVERLAP)
         stitcher = await self._run(asked, "postprocess", Stitcher, height, width, tiles)
-        together = seen.model.images_per_call(tiles[0].height * tiles[0].width)
+        together = scaled.model.images_per_call(tiles[0].height * tiles[0].width)
         for first in range(0, len(tiles), together):
-            await self._add_tiles(seen, tiles[first : first + together], stitcher, asked)
+            await self._add_tiles(scaled, tiles[first : first + together], stitcher, asked)
         return stitcher
 
     async def _add_tiles(
-        self, seen: Seen, tiles: Sequence[Tile], stitcher: Stitcher, asked: Asked
+        self, scaled: ScaledImage, tiles: Sequence[Tile], stitcher: Stitcher, asked: Asked
     ) -> None:
         """Infer tiles in one call and label them; what was seen in them is gone at the end."""
-        recipe, options = seen.model.recipe, options_at(asked.options, seen.image.size, seen.size)
-        windows = [seen.pixels[tile.window] for tile in tiles]
-        predictions = await self.predict(windows, seen.model, asked)
+        recipe = scaled.model.recipe
+        options = options_at(asked.options, scaled.image.size, scaled.size)
+        windows = [scaled.pixels[tile.window] for tile in tiles]
+        predictions = await self.predict(windows, scaled.model, asked)
         for tile, prediction in zip(tiles, predictions, strict=True):
             size = (tile.height, tile.width)
             part = await self._run(asked, "postprocess", label, prediction, recipe, size, options)
@@ -229,25 +230,27 @@ class Segmenter:
             self._metrics.instances.observe(found.segmentation.count)
 
 
-def _decoded(data: bytes, model: Model, plane: Plane, scale: float, limits: ImageLimits) -> Seen:
+def _decoded(
+    data: bytes, model: Model, plane: Plane, scale: float, limits: ImageLimits
+) -> ScaledImage:
     """Decode and scale on one thread."""
     image = decode_image(data, limits, plane)
-    return Seen(model, image, scale, rescale(image.pixels, scale, limits))
+    return ScaledImage(model, image, scale, rescale(image.pixels, scale, limits))
 
 
 def _answer(
-    seen: Seen, view: Prediction | Stitcher, asked: Asked, render: Render
+    scaled: ScaledImage, view: Prediction | Stitcher, asked: Asked, render: Render
 ) -> tuple[Result, bytes]:
     """Find and write on one thread: changing it costs as much as writing a small answer."""
-    recipe, size, options = seen.model.recipe, seen.image.size, asked.options
+    recipe, size, options = scaled.model.recipe, scaled.image.size, asked.options
     if isinstance(view, Stitcher):
         # Of what two tiles saw apart, a core may hold a sliver.
         least = recipe.decoder.get("min_pixels", 1) if options.min_area is None else 1
-        found = at_size(view.result(), seen.size, int(least))
+        found = at_size(view.result(), scaled.size, int(least))
         segmentation = rank(at_size(found, size, options.min_area), recipe, options)
     else:
-        segmentation = extract(view, recipe, seen.size, options, size)
-    result = Result(asked, seen, segmentation)
+        segmentation = extract(view, recipe, scaled.size, options, size)
+    result = Result(asked, scaled, segmentation)
     asked.clock.enter("encode")
     return result, render(result)
 

@@ -76,8 +76,8 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What the network saw in an image: all that is needed to find its instances.
+class ScaledImage:
+    """An image at the scale at which a network sees it, and what it saw there, if it has.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ class Seen:
         own = () if self.pixels is self.image.pixels else (self.pixels,)
         return sum(array.nbytes for array in (self.image.pixels, *own, *maps))
 
-    def copy(self) -> Seen:
+    def copy(self) -> ScaledImage:
         """Return the same in memory of its own, so that keeping it holds none of the backend's."""
         if self.prediction is None:
             return self
@@ -129,18 +129,18 @@ class Result:
     """What was found, and what is needed to write it down."""
 
     asked: Asked
-    seen: Seen
+    scaled: ScaledImage
     segmentation: Segmentation
 
     @property
     def model(self) -> Model:
         """What answers."""
-        return self.seen.model
+        return self.scaled.model
 
     @property
     def image(self) -> DecodedImage:
         """What was segmented."""
-        return self.seen.image
+        return self.scaled.image
 
 
 Render = Callable[[Result], bytes]
@@ -154,4 +154,4 @@ class Reply:
     result: Result
     body: bytes
     timings: Timings
-    kept: Seen | None = None
+    kept: ScaledImage | None = None

@@ -22,7 +22,7 @@ from service.imaging.scaling import rescale
 from service.postprocess.extract import label
 from service.postprocess.regions import areas
 from service.postprocess.tiling import plan_tiles
-from service.request import Seen
+from service.request import ScaledImage
 
 FIRST: Final = (1.0, 0.5, 0.25)
 """Looked at in any case: what is reduced costs little."""
@@ -44,7 +44,7 @@ class Look:
 
     Parameters
     ----------
-    seen : Seen
+    scaled : ScaledImage
         At that scale; without a prediction where only a part was looked at.
     fitness : float
         Mean score, less what the size of the objects takes from it; minus infinity where nothing
@@ -54,31 +54,31 @@ class Look:
         nothing was found.
     """
 
-    seen: Seen
+    scaled: ScaledImage
     fitness: float
     diameter_px: float
 
 
-def judge(seen: Seen, prediction: Prediction) -> Look:
+def judge(scaled: ScaledImage, prediction: Prediction) -> Look:
     """Tell how much at home a network is in what it saw.
 
     Parameters
     ----------
-    seen : Seen
+    scaled : ScaledImage
         What went into it.
     prediction : Prediction
         What came out. Instances are found as the recipe says, whatever the caller asks for, and
         those that it would not show do not count; scores alone decide where its `object_px` is 0.
     """
-    recipe = seen.model.recipe
-    found = label(prediction, recipe, seen.size)
+    recipe = scaled.model.recipe
+    found = label(prediction, recipe, scaled.size)
     shown = found.scores >= recipe.min_score
     if not shown.any():
-        return Look(seen, -math.inf, 0.0)
+        return Look(scaled, -math.inf, 0.0)
     area = float(np.median(areas(found.labels, found.scores.size)[1:][shown]))
     diameter = 2 * math.sqrt(area / math.pi)
     octaves = math.log2(diameter / recipe.object_px) if recipe.object_px else 0.0
-    return Look(seen, float(found.scores[shown].mean()) - OCTAVE * octaves**2, diameter)
+    return Look(scaled, float(found.scores[shown].mean()) - OCTAVE * octaves**2, diameter)
 
 
 async def best_look(
@@ -118,7 +118,7 @@ def _better(best: Look, other: Look) -> Look:
 
 def _beyond(best: Look, usual_px: float, largest: float) -> float | None:
     """Return the next scale in the direction in which it may get better still."""
-    scale = best.seen.scale
+    scale = best.scaled.scale
     if scale <= FIRST[-1]:
         return scale / 2 if scale / 2 >= SMALLEST else None
     if scale >= 1 and best.diameter_px < SMALL * usual_px and 2 * scale <= min(largest, LARGEST):
@@ -133,12 +133,12 @@ def largest_scale(size: tuple[int, int], limits: ImageLimits) -> float:
     return min(by_pixels, limits.max_side_px / max(height, width))
 
 
-def part_at(seen: Seen, scale: float, side: int, limits: ImageLimits) -> Seen:
+def part_at(scaled: ScaledImage, scale: float, side: int, limits: ImageLimits) -> ScaledImage:
     """Bring an image to a scale; of one that is too large to be seen whole, the busiest part.
 
     Parameters
     ----------
-    seen : Seen
+    scaled : ScaledImage
         The image as it is.
     scale : float
         Of the sides.
@@ -147,8 +147,8 @@ def part_at(seen: Seen, scale: float, side: int, limits: ImageLimits) -> Seen:
     limits : ImageLimits
         What an image may be at most.
     """
-    part = _busiest(seen.image.pixels, max(1, int(side / scale)))
-    return Seen(seen.model, seen.image, scale, rescale(part, scale, limits))
+    part = _busiest(scaled.image.pixels, max(1, int(side / scale)))
+    return ScaledImage(scaled.model, scaled.image, scale, rescale(part, scale, limits))
 
 
 def _busiest(pixels: Pixels, side: int) -> Pixels:

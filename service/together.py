@@ -18,7 +18,7 @@ from service.errors import DiscernError
 from service.imaging.geometry import fitted_side
 from service.imaging.header import read_header
 from service.pipeline import Segmenter
-from service.request import Asked, Seen
+from service.request import Asked, ScaledImage
 
 MOST_TOGETHER = 8
 """Images that are looked at together at most: their answers wait for each other."""
@@ -57,7 +57,7 @@ def group_small(
 
 async def look_together(
     segmenter: Segmenter, files: Sequence[bytes], asked: Sequence[Asked]
-) -> list[Seen | DiscernError]:
+) -> list[ScaledImage | DiscernError]:
     """Decode images and infer those of one shape in one call.
 
     Parameters
@@ -71,7 +71,7 @@ async def look_together(
 
     Returns
     -------
-    list of Seen or DiscernError
+    list of ScaledImage or DiscernError
         For each image what `Segmenter.segment` takes, or why there is nothing.
 
     Raises
@@ -81,7 +81,7 @@ async def look_together(
     """
     model = await segmenter.model(asked[0])
     multiple, buckets = model.recipe.size_multiple, model.recipe.size_buckets
-    found: list[Seen | DiscernError] = []
+    found: list[ScaledImage | DiscernError] = []
     shapes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     async with segmenter.gate.admitted(asked[0].deadline):
         decoding = [
@@ -89,14 +89,14 @@ async def look_together(
         ]
         decoded = await asyncio.gather(*decoding, return_exceptions=True)
         _enter("queue", asked)
-        for index, seen in enumerate(decoded):
-            if not isinstance(seen, Seen):
-                found.append(_expected(seen))
+        for index, scaled in enumerate(decoded):
+            if not isinstance(scaled, ScaledImage):
+                found.append(_expected(scaled))
                 continue
-            found.append(seen)
-            if max(seen.size) <= asked[index].tile_px:
+            found.append(scaled)
+            if max(scaled.size) <= asked[index].tile_px:
                 height, width = (
-                    fitted_side(side, multiple=multiple, buckets=buckets) for side in seen.size
+                    fitted_side(side, multiple=multiple, buckets=buckets) for side in scaled.size
                 )
                 shapes[height, width].append(index)
         for (height, width), members in shapes.items():
@@ -107,15 +107,18 @@ async def look_together(
 
 
 async def _look_at(
-    segmenter: Segmenter, found: list[Seen | DiscernError], asked: Sequence[Asked], part: list[int]
+    segmenter: Segmenter,
+    found: list[ScaledImage | DiscernError],
+    asked: Sequence[Asked],
+    part: list[int],
 ) -> None:
     """Infer some of the images, of one shape, and add to `found` what is seen."""
-    seen = [entry for entry in (found[i] for i in part) if isinstance(entry, Seen)]
+    scaled = [entry for entry in (found[i] for i in part) if isinstance(entry, ScaledImage)]
     those = [asked[index] for index in part]
     _enter("inference", those)
     try:
         predictions = await segmenter.predict(
-            [entry.pixels for entry in seen], seen[0].model, those[0]
+            [entry.pixels for entry in scaled], scaled[0].model, those[0]
         )
     except DiscernError as error:
         for index in part:
@@ -123,7 +126,7 @@ async def _look_at(
         return
     finally:
         _enter("queue", those)
-    for index, entry, prediction in zip(part, seen, predictions, strict=True):
+    for index, entry, prediction in zip(part, scaled, predictions, strict=True):
         found[index] = replace(entry, prediction=prediction)
 
 

@@ -44,7 +44,7 @@ from service.errors import (
     UnsupportedFormat,
 )
 from service.gateway import Gateway
-from service.request import Asked, Seen
+from service.request import Asked, ScaledImage
 from service.together import group_small, look_together
 
 router = APIRouter(tags=["segment"])
@@ -78,7 +78,7 @@ class _Batch:
         """Return the answer to each image or its problem as JSON, and whether it is an answer."""
         deadline = deadline_of(self.query, self.timeout_s, self.gateway)
         asked = [self._asked(index, deadline) for index, _ in group]
-        sources: Sequence[bytes | Seen | Exception] = [data for _, (_, data) in group]
+        sources: Sequence[bytes | ScaledImage | Exception] = [data for _, (_, data) in group]
         if len(group) > 1:
             sources = await self._look(group, asked)
         return [await self._line(*part) for part in zip(group, sources, asked, strict=True)]
@@ -95,7 +95,7 @@ class _Batch:
 
     async def _look(
         self, group: Sequence[Numbered], asked: Sequence[Asked]
-    ) -> Sequence[Seen | Exception]:
+    ) -> Sequence[ScaledImage | Exception]:
         files = [data for _, (_, data) in group]
         look = partial(look_together, self.gateway.segmenter, files, asked)
         try:
@@ -104,7 +104,7 @@ class _Batch:
             return [error] * len(group)
 
     async def _line(
-        self, numbered: Numbered, source: bytes | Seen | Exception, asked: Asked
+        self, numbered: Numbered, source: bytes | ScaledImage | Exception, asked: Asked
     ) -> tuple[bytes, bool]:
         index, (name, _) = numbered
         head = {"index": index, "name": name}
@@ -114,7 +114,7 @@ class _Batch:
             return orjson.dumps({**head, "problem": document(error, asked.request_id)[1]}), False
         return orjson.dumps({**head, "answer": orjson.Fragment(answer)}), True
 
-    async def _answer(self, source: bytes | Seen | Exception, asked: Asked) -> bytes:
+    async def _answer(self, source: bytes | ScaledImage | Exception, asked: Asked) -> bytes:
         if isinstance(source, Exception):
             raise source
         segment = partial(self.gateway.segmenter.segment, source, asked, self.writer.render)

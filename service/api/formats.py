@@ -92,7 +92,7 @@ def write_answer(reply: Reply, writer: Writer) -> bytes:
                 "frames": image.frames,
                 "page": image.plane.page,
                 "channel": image.plane.channel,
-                "scale": result.seen.scale,
+                "scale": result.scaled.scale,
             },
             "instances": orjson.Fragment(reply.body),
             "timings_ms": timings_ms(reply.timings),
@@ -183,7 +183,7 @@ def _overlay(result: Result) -> bytes:
 
 def _seen_whole(result: Result) -> Prediction:
     """Return what the network saw, which exists only for an image that went through it whole."""
-    if result.seen.prediction is None:
+    if result.scaled.prediction is None:
         raise BadParameter(
             f"the image went through the network in tiles of {result.asked.tile_px} pixels, and "
             "each has an embedding of its own; this format needs an image that fits into one tile",
@@ -195,13 +195,13 @@ def _seen_whole(result: Result) -> Prediction:
             "needs the model whose network it is",
             parameter="format",
         )
-    return result.seen.prediction
+    return result.scaled.prediction
 
 
 def _embedding_of(result: Result) -> Floats:
     """Return the embedding without the part that lies on padding."""
     recipe = result.model.recipe
-    height, width = result.seen.size
+    height, width = result.scaled.size
     part = np.s_[:, : -(-height // recipe.stride), : -(-width // recipe.stride)]
     sent = _seen_whole(result).embedding[part]
     return dequantise(sent, recipe.embedding_scale, recipe.embedding_slope)
@@ -209,7 +209,7 @@ def _embedding_of(result: Result) -> Floats:
 
 def _probability(result: Result) -> UInt8:
     """Return the foreground probability as 0..255, the highest of all classes."""
-    height, width = result.seen.size
+    height, width = result.scaled.size
     logits = _seen_whole(result).foreground_logits[:, :height, :width].max(axis=0)
     odds = np.exp(-logits.astype(np.float32).clip(-30, 30))
     probability = np.rint(255 / (1 + odds)).astype(np.uint8)

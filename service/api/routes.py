@@ -27,7 +27,7 @@ from service.api.state import client_of, gateway_of, intake_of
 from service.domain import Deadline
 from service.errors import BadParameter, DeadlineExceeded
 from service.gateway import Gateway
-from service.request import Reply, Result, Seen
+from service.request import Reply, Result, ScaledImage
 
 router = APIRouter(tags=["segment"])
 
@@ -116,7 +116,7 @@ async def _source(
     gateway: Gateway,
     deadline: Deadline,
     arrived: Arrived,
-) -> bytes | Seen:
+) -> bytes | ScaledImage:
     """Return the image of a request, or what the network saw in it before."""
     if query.embedding is None:
         return await intake_of(request).read_image(request, deadline, arrived)

@@ -92,7 +92,7 @@ async def test_the_same_scale_is_found_with_every_backend(shipped: TritonServer)
     large.save(file, "PNG")
     found = await all_results(shipped, [file.getvalue()], "nuclei", scale=None)
     embedded, by_wire, by_memory = map(masks, found)
-    assert {result.seen.scale for (result,) in found} == {0.25}
+    assert {result.scaled.scale for (result,) in found} == {0.25}
     assert embedded[0]
     assert embedded == by_wire == by_memory
 

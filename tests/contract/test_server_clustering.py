@@ -21,7 +21,7 @@ from service.imaging.geometry import fit_batch
 from service.pipeline import Segmenter
 from service.postprocess.labelled import ExtractOptions
 from service.postprocess.segmentation import Segmentation
-from service.request import Asked, Reply, Seen
+from service.request import Asked, Reply, ScaledImage
 from service.telemetry.metrics import Metrics
 from service.together import look_together
 from service.workers import Gate, Workers
@@ -116,7 +116,7 @@ async def test_each_image_of_a_batch_has_its_own_padding(segmenter: Segmenter) -
     for model in (MODEL, WHOLE):
         asked = [asked_for(model) for _ in files]
         looked = await look_together(segmenter, files, asked)
-        seen = [entry for entry in looked if isinstance(entry, Seen)]
+        seen = [entry for entry in looked if isinstance(entry, ScaledImage)]
         replies = [
             await segmenter.segment(entry, one, WRITERS[Format.RLE].render)
             for entry, one in zip(seen, asked, strict=True)

@@ -27,7 +27,7 @@ from service.domain import Category, Deadline, DecodedImage, Prediction
 from service.masks.rle import describe_labels
 from service.postprocess.segmentation import Segmentation
 from service.recipe import Recipe
-from service.request import Asked, Result, Seen
+from service.request import Asked, Result, ScaledImage
 from tests.scenes import draw_scene
 
 # pycocotools 2.0.11 speaks to NumPy 2 in the way of NumPy 1.
@@ -48,7 +48,7 @@ def _result_of(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.int32]) -> R
     padded[3, :height, :width] = np.where(labels, 3, -3)
     return Result(
         asked=Asked(request_id="r", deadline=Deadline.after(60), model="m", image_id=42),
-        seen=Seen(
+        scaled=ScaledImage(
             Model("m", "1", RECIPE),
             DecodedImage(image, "png"),
             scale=1.0,
@@ -220,7 +220,7 @@ def test_the_input_picture_is_the_image(result: Result) -> None:
 
 def test_an_embedding_at_a_stride_gives_a_picture_at_that_stride(result: Result) -> None:
     recipe = replace(RECIPE, stride=2)
-    halved = replace(result, seen=replace(result.seen, model=Model("m", "1", recipe)))
+    halved = replace(result, scaled=replace(result.scaled, model=Model("m", "1", recipe)))
     with Image.open(io.BytesIO(WRITERS[Format.EMBEDDING_PNG].render(halved))) as picture:
         assert picture.size == (42, 31)
 

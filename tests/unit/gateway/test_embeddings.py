@@ -15,17 +15,17 @@ from service.domain import Category, DecodedImage, Prediction
 from service.embeddings import EmbeddingCache
 from service.errors import EmbeddingNotFound
 from service.recipe import Recipe
-from service.request import Seen
+from service.request import ScaledImage
 
 RECIPE = Recipe(
     method="discriminative", embedding_size=1, classes=(Category(1, "disc"),), size_multiple=1
 )
 
 
-def _seen(nbytes: int) -> Seen:
+def _seen(nbytes: int) -> ScaledImage:
     """Something that takes so many bytes, of which the picture takes three."""
     pixels = np.zeros((1, 1, 3), np.uint8)
-    return Seen(
+    return ScaledImage(
         Model("m", "1", RECIPE),
         DecodedImage(pixels, "png"),
         scale=1.0,

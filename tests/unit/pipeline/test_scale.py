@@ -53,7 +53,7 @@ async def reply_of(gateway: Gateway, asked: Asked, kind: Format = Format.RLE) ->
 async def test_masks_have_the_size_of_the_image(gateway: Gateway) -> None:
     reply = await reply_of(gateway, half())
     found = reply.result.segmentation
-    assert reply.result.seen.size == LABELS.shape
+    assert reply.result.scaled.size == LABELS.shape
     assert found.count == COUNT
     assert found.rles[0]["size"] == [2 * side for side in LABELS.shape]
     drawn = LABELS.repeat(2, 0).repeat(2, 1)
@@ -62,10 +62,10 @@ async def test_masks_have_the_size_of_the_image(gateway: Gateway) -> None:
 
 async def test_tiles_are_cut_from_what_the_network_sees(gateway: Gateway) -> None:
     whole, tiled = await reply_of(gateway, half()), await reply_of(gateway, half(tile_px=64))
-    assert tiled.result.seen.prediction is None
+    assert tiled.result.scaled.prediction is None
     pair = overlap(tiled.result.segmentation.labels, whole.result.segmentation.labels)
     assert match(pair, 0.8).f1 > 0.9
-    assert (await reply_of(gateway, half(tile_px=120))).result.seen.prediction
+    assert (await reply_of(gateway, half(tile_px=120))).result.scaled.prediction
 
 
 @pytest.mark.parametrize("tile_px", [64, 1024])

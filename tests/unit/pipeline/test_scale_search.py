@@ -18,7 +18,7 @@ from service.domain import Category, Deadline, DecodedImage, ImageLimits, Predic
 from service.gateway import Gateway
 from service.local import running_gateway
 from service.recipe import Recipe
-from service.request import Asked, Reply, Seen
+from service.request import Asked, Reply, ScaledImage
 from service.scale_search import OCTAVE, Look, best_look, judge, largest_scale, part_at
 from service.settings import Settings
 from tests.live import ROOT
@@ -37,9 +37,9 @@ RECIPE = Recipe(
 )
 
 
-def seen_of(pixels: np.ndarray, recipe: Recipe = RECIPE) -> Seen:
+def scaled_of(pixels: np.ndarray, recipe: Recipe = RECIPE) -> ScaledImage:
     image = DecodedImage(pixels, "png")
-    return Seen(Model("discs", "1", recipe, 1, {}), image, 1.0, image.pixels)
+    return ScaledImage(Model("discs", "1", recipe, 1, {}), image, 1.0, image.pixels)
 
 
 GREY = np.zeros((90, 60, 3), np.uint8)
@@ -55,11 +55,11 @@ class Looks:
 
     async def __call__(self, scale: float) -> Look:
         self.asked.append(scale)
-        seen = replace(seen_of(GREY), scale=scale)
+        seen = replace(scaled_of(GREY), scale=scale)
         return Look(seen, self.fitness.get(scale, -math.inf), self.diameter_px * scale)
 
     async def best(self, usual_px: float = USUAL_PX, largest: float = 100.0) -> float:
-        return (await best_look(self, usual_px, largest)).seen.scale
+        return (await best_look(self, usual_px, largest)).scaled.scale
 
 
 async def test_the_scale_of_the_best_look_is_taken() -> None:
@@ -110,19 +110,19 @@ def disc_of(diameter_px: int, logit: float) -> Prediction:
 
 
 def test_a_size_that_is_unusual_counts_against_a_look() -> None:
-    seen = seen_of(np.zeros((64, 64, 3), np.uint8))
+    seen = scaled_of(np.zeros((64, 64, 3), np.uint8))
     usual, twice = (judge(seen, disc_of(px, 9.0)) for px in (20, 40))
     assert usual.diameter_px == pytest.approx(20, rel=0.02)
     assert twice.diameter_px == pytest.approx(40, rel=0.02)
     assert usual.fitness - twice.fitness == pytest.approx(OCTAVE, abs=0.01)
-    nobody_knows = seen_of(seen.pixels, replace(RECIPE, object_px=0.0))
+    nobody_knows = scaled_of(seen.pixels, replace(RECIPE, object_px=0.0))
     assert judge(nobody_knows, disc_of(40, 9.0)).fitness == pytest.approx(1, abs=0.01)
 
 
 def test_what_the_recipe_would_not_show_does_not_count() -> None:
-    seen = seen_of(np.zeros((64, 64, 3), np.uint8))
+    seen = scaled_of(np.zeros((64, 64, 3), np.uint8))
     assert judge(seen, disc_of(20, 0.5)).fitness > 0
-    strict = seen_of(seen.pixels, replace(RECIPE, min_score=0.9))
+    strict = scaled_of(seen.pixels, replace(RECIPE, min_score=0.9))
     assert judge(strict, disc_of(20, 0.5)) == Look(strict, -math.inf, 0.0)
     assert judge(seen, disc_of(0, 0.5)) == Look(seen, -math.inf, 0.0)
 
@@ -130,7 +130,7 @@ def test_what_the_recipe_would_not_show_does_not_count() -> None:
 def test_of_a_large_image_the_busiest_part_is_looked_at() -> None:
     pixels = np.full((300, 500, 3), 90, np.uint8)
     pixels[200:300, 400:500] = np.random.default_rng(0).integers(0, 256, (100, 100, 3))
-    seen = seen_of(pixels)
+    seen = scaled_of(pixels)
     part = part_at(seen, 1.0, 100, ImageLimits())
     assert np.array_equal(part.pixels, pixels[200:300, 400:500])
     assert part_at(seen, 0.5, 100, ImageLimits()).size == (100, 100)
@@ -168,15 +168,15 @@ async def test_magnified_nuclei_are_found_by_themselves(gateway: Gateway, tile_p
     drawn = SAMPLE.labels.repeat(4, 0).repeat(4, 1)
     assert match(overlap(drawn, reply.result.segmentation.labels), 0.5).f1 > 0.8
     scale = orjson.loads(write_answer(reply, WRITERS[Format.RLE]))["image"]["scale"]
-    assert scale == reply.result.seen.scale < 1
+    assert scale == reply.result.scaled.scale < 1
 
 
 async def test_an_image_that_was_searched_can_be_kept(gateway: Gateway) -> None:
     reply = await search(gateway, SAMPLE.image, keep=True)
     assert reply.kept is not None
-    assert reply.kept.scale == reply.result.seen.scale
+    assert reply.kept.scale == reply.result.scaled.scale
 
 
 async def test_an_empty_image_has_no_instances_at_its_own_scale(gateway: Gateway) -> None:
     reply = await search(gateway, np.zeros((40, 30, 3), np.uint8))
-    assert (reply.result.seen.scale, reply.result.segmentation.count) == (1.0, 0)
+    assert (reply.result.scaled.scale, reply.result.segmentation.count) == (1.0, 0)

@@ -19,7 +19,7 @@ from service.errors import BadParameter, OutOfMemory
 from service.gateway import Gateway
 from service.local import running_gateway
 from service.postprocess.labelled import ExtractOptions
-from service.request import Asked, Reply, Seen
+from service.request import Asked, Reply, ScaledImage
 from service.settings import Settings
 from tests.live import ROOT
 from tests.scenes import MODEL, write_scenes_model
@@ -63,7 +63,7 @@ async def test_an_image_in_tiles_gets_the_masks_of_the_image_as_a_whole(gateway:
     tiled = await reply_of(gateway, image, tile_px=288)
     pair = overlap(whole.result.segmentation.labels, tiled.result.segmentation.labels)
     assert match(pair, 0.7).f1 >= 0.85
-    assert tiled.result.seen.prediction is None
+    assert tiled.result.scaled.prediction is None
     assert tiled.kept is None
     assert whole.kept is not None
 
@@ -86,7 +86,7 @@ async def test_an_image_whose_labels_there_is_no_memory_for_says_so(gateway: Gat
     image = DecodedImage(pixels, "png", orientation_applied=False, source_bits=8)
     with pytest.raises(OutOfMemory):
         await gateway.segmenter.segment(
-            Seen(model, image, 1.0, pixels), asked, WRITERS[Format.RLE].render
+            ScaledImage(model, image, 1.0, pixels), asked, WRITERS[Format.RLE].render
         )
 
 
@@ -117,7 +117,7 @@ async def test_the_smallest_area_is_asked_of_whole_objects_not_of_what_a_tile_se
 async def test_no_sliver_is_left_where_two_tiles_disagree(gateway: Gateway) -> None:
     image = SticksDataset(count=1, seed=6, size=420)[0].image
     reply = await reply_of(gateway, image, tile_px=128, model="sticks")
-    least = reply.result.seen.model.recipe.decoder["min_pixels"]
+    least = reply.result.scaled.model.recipe.decoder["min_pixels"]
     assert min(i.area_px for i in reply.result.segmentation.instances) >= least
 
 

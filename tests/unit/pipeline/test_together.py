@@ -16,7 +16,7 @@ from service.backends.embedded import EmbeddedBackend
 from service.domain import Deadline, ImageLimits, Priority
 from service.errors import BackendFailed, DiscernError, UnsupportedFormat
 from service.pipeline import Segmenter
-from service.request import Asked, Seen
+from service.request import Asked, ScaledImage
 from service.telemetry.metrics import Metrics
 from service.together import group_small, look_together
 from service.workers import Gate, Workers
@@ -103,14 +103,14 @@ async def test_images_of_one_shape_share_a_call_as_far_as_the_model_takes_them(
     files = [picture(32, 48, seed=i) for i in range(6)] + [picture(64, 32)]
     found = await look_together(segmenter, files, [asking() for _ in files])
     assert calls(segmenter) == [(4, 32, 48, 3), (2, 32, 48, 3), (1, 64, 32, 3)]
-    assert all(isinstance(seen, Seen) and seen.prediction for seen in found)
+    assert all(isinstance(seen, ScaledImage) and seen.prediction for seen in found)
 
 
 async def test_answers_are_those_of_the_images_one_by_one(segmenter: Segmenter) -> None:
     files = [png_of(draw_scene(seed)[0]) for seed in range(3)]
     seen = await look_together(segmenter, files, [asking() for _ in files])
     for file, source in zip(files, seen, strict=True):
-        assert isinstance(source, Seen)
+        assert isinstance(source, ScaledImage)
         together = await segmenter.segment(source, asking(), WRITER.render)
         alone = await segmenter.segment(file, asking(), WRITER.render)
         assert together.body == alone.body
@@ -145,8 +145,8 @@ async def test_a_broken_image_does_not_touch_the_others(segmenter: Segmenter) ->
     files = [picture(32, 32), b"nothing", picture(32, 32)]
     first, broken, last = await look_together(segmenter, files, [asking() for _ in files])
     assert isinstance(broken, UnsupportedFormat)
-    assert isinstance(first, Seen)
-    assert isinstance(last, Seen)
+    assert isinstance(first, ScaledImage)
+    assert isinstance(last, ScaledImage)
     assert calls(segmenter) == [(2, 32, 32, 3)]
 
 
@@ -160,7 +160,7 @@ async def test_a_call_that_fails_is_the_answer_of_its_images_only(segmenter: Seg
 
 async def test_an_image_beyond_the_tile_is_left_to_be_cut(segmenter: Segmenter) -> None:
     [seen] = await look_together(segmenter, [picture(96, 32)], [asking(tile_px=64)])
-    assert isinstance(seen, Seen)
+    assert isinstance(seen, ScaledImage)
     assert seen.prediction is None
     assert calls(segmenter) == []
 

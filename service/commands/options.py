@@ -20,7 +20,7 @@ from service.api.orders import asked_of
 from service.api.schemas import ALL, Format, SegmentQuery
 from service.domain import Deadline
 from service.errors import DiscernError
-from service.files import Answer
+from service.files.segmenting import Answer
 from service.local import lanes, lanes_for
 from service.request import Asked
 from service.settings import Settings

@@ -15,17 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from service.api.schemas import ALL, Format
 from service.commands.options import add_server, add_settings, answering
 from service.errors import DiscernError
-from service.files import (
-    Folder,
-    Lines,
-    Outcome,
-    Sink,
-    Stream,
-    Task,
-    by_page,
-    find_images,
-    segment_files,
-)
+from service.files.segmenting import Outcome, segment_files
+from service.files.sinks import Folder, Lines, Sink, Stream
+from service.files.tasks import Task, by_page, find_images
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
 

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from service.errors import BrokenImage
-from service.files import Folder, Lines, Outcome, Sink, Task, draw, find_images, segment_files
+from service.files.segmenting import Outcome, segment_files
+from service.files.sinks import Folder, Lines, Sink, draw
+from service.files.tasks import Task, find_images
 from tests.disk import files_of_at_most
 from tests.scenes import draw_scene, png_of
 

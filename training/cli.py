@@ -61,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     try:
         options.run(options)
+    except KeyboardInterrupt:  # whoever gave the command knows why it ends
+        return 130
     except (
         ArtefactError,
         DataError,

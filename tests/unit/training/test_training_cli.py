@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from training.data.synthetic import NucleiDataset
 from training.deployment.repository import check_repository
 from training.loop import checkpoint
 from training.loop.checkpoint import Checkpoint
+from training.loop.progress import RunReport
 
 CONFIG = """
 name = "tiny"
@@ -256,6 +258,17 @@ def test_a_run_that_is_continued_is_read_once(
     monkeypatch.setattr(checkpoint, "load", load)
     assert run(trained, "train @/tiny.toml --data @/data --runs @/runs") == 0
     assert read == [trained / "runs/tiny/last.pt"]
+
+
+def test_a_run_that_is_interrupted_ends_without_a_word(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(RunReport, "on_step", interrupt)
+    assert run(place, "train @/tiny.toml --data @/data --runs @/runs --set name=cut") == 130
+    assert capsys.readouterr().err == ""
 
 
 def test_a_run_that_is_not_continued_keeps_its_configuration(

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from training.commands import record
 from training.commands.command import Command, console
 from training.commands.opening import add_checkpoint, open_checkpoint
 from training.loop import checkpoint
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
 def card_text(path: Path) -> str:
     """Compose the card of a checkpoint with the figures recorded beside it."""
     state, model = open_checkpoint(path)
-    evaluation = sorted((path.parent / "evaluation").glob("*.json"))
+    evaluation = sorted(record.figures_of(path).glob("*.json"))
     facts = {
         "step": state.step,
         "elapsed_s": state.elapsed_s,

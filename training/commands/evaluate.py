@@ -40,8 +40,9 @@ def run(options: argparse.Namespace) -> None:
 
 def _folder(options: argparse.Namespace, name: str) -> Path:
     """Give the folder that the card reads, unless the answers are not those of the model itself."""
-    beside = options.model.is_file() and not options.tta and not options.decode
-    return (options.model.parent if beside else Path("runs") / name) / "evaluation"
+    if options.model.is_file() and not options.tta and not options.decode:
+        return record.figures_of(options.model)
+    return Path("runs") / name / "evaluation"
 
 
 COMMAND = Command("evaluate", "score a model folder or checkpoint on a split", add_arguments, run)

@@ -17,6 +17,12 @@ def title_of(options: argparse.Namespace) -> str:
     return str(options.title or (f"{split}-{options.only.stem}" if options.only else split))
 
 
+def figures_of(checkpoint: Path) -> Path:
+    """Give the folder of what was measured of a checkpoint: each of a run has its own."""
+    stem = checkpoint.stem
+    return checkpoint.parent / ("evaluation" if stem == "best" else f"evaluation-{stem}")
+
+
 def describe(options: argparse.Namespace, model: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Say which model and images the facts are about, and which command found them."""
     return {

@@ -129,6 +129,19 @@ def test_the_card_carries_settings_command_and_measured_figures(trained: Path) -
     assert '"embedding_size": 3' in card
 
 
+def test_the_card_of_a_checkpoint_has_no_figures_of_another(trained: Path) -> None:
+    card = "card @/runs/tiny/best.pt --repository @/models"
+    assert run(trained, card) == 0
+    before = (trained / "models/tiny/MODEL_CARD.md").read_text()
+    assert run(trained, "evaluate @/runs/tiny/last.pt --data @/data") == 0
+    assert run(trained, "evaluate @/runs/tiny/last.pt --data @/data --title end") == 0
+    assert run(trained, card) == 0
+    assert (trained / "models/tiny/MODEL_CARD.md").read_text() == before
+    assert run(trained, "card @/runs/tiny/last.pt --repository @/models") == 0
+    assert "### end: 2 images" in (trained / "models/tiny/MODEL_CARD.md").read_text()
+    assert run(trained, card) == 0
+
+
 def test_a_run_that_is_finished_says_so(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(trained, "train @/tiny.toml --data @/data --runs @/runs") == 0
     (line,) = capsys.readouterr().out.splitlines()

@@ -10,6 +10,7 @@ Examples
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 import threading
 import time
@@ -220,7 +221,9 @@ class Client:
                 answer.set_exception(error)
 
         # Left behind when the time is up; as a daemon it does not keep the program from ending.
-        threading.Thread(target=send, name="call", daemon=True).start()
+        # What the caller is part of, such as a trace, is told by its context.
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(send,), name="call", daemon=True).start()
         try:
             return answer.result(arguments["timeout"])
         except TimeoutError as error:

@@ -7,6 +7,7 @@ import pickle
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import httpx2
@@ -309,6 +310,23 @@ async def test_nor_are_they_by_those_who_await(dropping_headers: str) -> None:
             await client.models()
         assert not await client.ready()
     assert time.monotonic() - began_s < 10
+
+
+def test_a_call_is_made_in_the_context_of_its_caller(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = ContextVar("trace", default="none")
+    told: list[str] = []
+    send = httpx2.HTTPTransport.handle_request
+
+    def listening(self: httpx2.HTTPTransport, request: httpx2.Request) -> httpx2.Response:
+        told.append(trace.get())
+        return send(self, request)
+
+    monkeypatch.setattr(httpx2.HTTPTransport, "handle_request", listening)
+    trace.set("of the caller")
+    client.models()
+    assert told == ["of the caller"]
 
 
 def test_readiness_is_not_waited_for_beyond_the_time_either(dropping: str) -> None:

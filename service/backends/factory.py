@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from service.backends.base import Backend
 from service.errors import ArtefactError
 from service.settings import Settings
+
+_SCHEMES: Final = ("http://", "https://", "grpc://", "grpcs://")
 
 
 def create_backend(settings: Settings, *, in_place: bool = False) -> Backend:
@@ -20,7 +24,8 @@ def create_backend(settings: Settings, *, in_place: bool = False) -> Backend:
     Raises
     ------
     ArtefactError
-        If there is no folder of models, or nothing to run them; says what to do.
+        If there is no folder of models, or nothing to run them, or the address of an inference
+        server cannot be one; says what to do.
 
     Notes
     -----
@@ -31,7 +36,7 @@ def create_backend(settings: Settings, *, in_place: bool = False) -> Backend:
         from service.backends.triton import TritonBackend
 
         return TritonBackend(
-            settings.triton_url.split(","),
+            _addresses(settings),
             wait_s=settings.triton_wait_ms / 1000,
             shared_memory_bytes=(
                 settings.triton_shared_memory_bytes if settings.triton_shared_memory else 0
@@ -55,3 +60,15 @@ def create_backend(settings: Settings, *, in_place: bool = False) -> Backend:
         calls=0 if in_place else settings.in_flight_limit(),
         nice=settings.compute_nice,
     )
+
+
+def _addresses(settings: Settings) -> list[str]:
+    """Return the inference servers; refuse what gRPC would take for a name, and never find."""
+    addresses = settings.triton_url.split(",")
+    for address in addresses:
+        if address.strip().lower().startswith(_SCHEMES):
+            raise ArtefactError(
+                f"DISCERN_TRITON_URL: {address.strip()} is a URL; gRPC takes host:port, and "
+                "Triton listens for it on 8001 unless told otherwise"
+            )
+    return addresses

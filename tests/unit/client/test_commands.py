@@ -202,6 +202,21 @@ def test_a_scale_that_is_neither_a_number_nor_auto_is_refused(
     assert "--scale: 'large' is neither a number nor auto" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "status"), [(["segment", "discs.png", "--jsonl", "out"], 1), (["serve"], 2)]
+)
+def test_a_url_is_no_address_of_triton(
+    picture: Path,
+    command: list[str],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DISCERN_TRITON_URL", "127.0.0.1:8001,http://triton:8000")
+    assert main(command) == status
+    assert "http://triton:8000 is a URL; gRPC takes host:port" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", [["models"], ["segment", "discs.png", "--jsonl", "out"]])
 def test_an_address_without_a_discern_server_is_an_error_that_says_so(
     picture: Path, proxy: str, command: list[str], capsys: pytest.CaptureFixture[str]

@@ -78,6 +78,8 @@ def _sink(arguments: argparse.Namespace, stack: ExitStack) -> Sink:
         raise DiscernError("say where the answers go: --out DIR or --jsonl FILE")
     if arguments.jsonl == STANDARD_OUTPUT:
         return Stream(sys.stdout.buffer)
+    if arguments.jsonl.exists() and not arguments.jsonl.is_file():  # a pipe or a device
+        return Stream(stack.enter_context(arguments.jsonl.open("wb")))
     lines = Lines(arguments.jsonl)
     stack.callback(lines.close)
     return lines
@@ -103,7 +105,7 @@ def _segment(
         print(f"discern: {outcome.path}{page}: {outcome.problem}", file=sys.stderr)
     found = sum(outcome.instances for outcome in outcomes)
     said = f"{len(outcomes) - len(failed)} images, {found} instances"
-    if arguments.jsonl == STANDARD_OUTPUT:
+    if isinstance(sink, Stream):
         print(said, file=sys.stderr)
     else:
         print(f"{said}, in {arguments.out or arguments.jsonl}")

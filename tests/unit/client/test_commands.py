@@ -202,6 +202,17 @@ def test_a_scale_that_is_neither_a_number_nor_auto_is_refused(
     assert "--scale: 'large' is neither a number nor auto" in capsys.readouterr().err
 
 
+def test_lines_go_through_a_pipe_with_a_name(
+    picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo("pipe")
+    with os.fdopen(os.open("pipe", os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        assert main(["segment", "discs.png", "--jsonl", "pipe"]) == 0
+        assert len(json.loads(reader.read())["instances"]) == COUNT
+    said = capsys.readouterr()
+    assert (said.out, said.err.splitlines()[-1]) == ("", f"1 images, {COUNT} instances")
+
+
 @pytest.mark.parametrize(
     ("command", "status"), [(["segment", "discs.png", "--jsonl", "out"], 1), (["serve"], 2)]
 )

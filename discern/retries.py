@@ -61,7 +61,7 @@ class Retries:
             return None
         else:
             said: str = outcome.headers.get("retry-after", "")
-            if said.isdigit():
+            if said.isdecimal():
                 return float(said)
         longest = min(self.longest_s, self.first_s * 2.0 ** (attempt - 1))
         return longest * random.uniform(0.5, 1)  # noqa: S311 - chance, not secrecy

@@ -56,6 +56,14 @@ def test_the_server_says_how_long_to_wait() -> None:
     assert steps == [Send(100), Sleep(3), Send(97)]
 
 
+def test_a_wait_that_is_no_number_is_as_if_nothing_were_said() -> None:
+    strange = httpx2.Response(503, headers={b"Retry-After": b"\xb2"})  # a raised two
+    steps, last = _played([strange, OK], Retries(first_s=1))
+    assert last is OK
+    assert isinstance(steps[1], Sleep)
+    assert 0.5 <= steps[1].seconds <= 1
+
+
 def test_pauses_double_up_to_the_longest() -> None:
     steps, _ = _played([BUSY] * 4 + [OK], Retries(attempts=9, first_s=1, longest_s=4))
     pauses = [step.seconds for step in steps if isinstance(step, Sleep)]

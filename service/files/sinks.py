@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO, Final, Protocol
 
 import orjson
@@ -139,15 +140,23 @@ class Stream:
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
+        self._turn = Lock()
 
     def has(self, task: Task) -> bool:  # noqa: ARG002 - nothing is kept
         """Return False."""
         return False
 
     def put(self, task: Task, data: bytes, answer: bytes) -> None:  # noqa: ARG002 - no picture here
-        """Write one line, in one piece."""
-        self._out.write(_line(task, answer))
-        self._out.flush()
+        """Write one line, in one piece.
+
+        Of standard output without a buffer (PYTHONUNBUFFERED), a call writes what there is room
+        for, and those of several threads by turns.
+        """
+        left = memoryview(_line(task, answer))
+        with self._turn:
+            while left:
+                left = left[self._out.write(left) :]
+            self._out.flush()
 
 
 def _line(task: Task, answer: bytes) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
+from threading import Thread
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import orjson
@@ -13,7 +15,7 @@ from PIL import Image
 
 from service.errors import BrokenImage
 from service.files.segmenting import Outcome, segment_files
-from service.files.sinks import Folder, Lines, Sink, draw
+from service.files.sinks import Folder, Lines, Sink, Stream, draw
 from service.files.tasks import Task, find_images
 from tests.disk import files_of_at_most
 from tests.scenes import draw_scene, png_of
@@ -225,3 +227,26 @@ def test_what_finds_no_room_leaves_nothing_behind(tmp_path: Path) -> None:
         )
     assert [outcome.problem for outcome in outcomes] == ["File too large"]
     assert list(folder.iterdir()) == []
+
+
+def test_lines_stay_apart_on_a_stream_that_has_no_buffer() -> None:
+    written = bytearray()
+
+    class Unbuffered(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            written.extend(data[:20])
+            if len(written) <= 20:
+                other.start()
+                other.join(0.2)  # what would come in between has time to
+            return len(data[:20])
+
+    stream = Stream(cast("BinaryIO", Unbuffered()))
+    tasks = [Task(Path(name), name) for name in ("first.png", "second.png")]
+    other = Thread(target=stream.put, args=(tasks[1], b"", NOTHING))
+    stream.put(tasks[0], b"", NOTHING)
+    other.join()
+    lines = [orjson.loads(line) for line in bytes(written).splitlines()]
+    assert [line["file"] for line in lines] == ["first.png", "second.png"]

@@ -44,10 +44,7 @@ async def by_page(
     """
     if query.page != ALL:
         return query, tuple(files)
-    stacks = [await asyncio.to_thread(Stack, data) for _, data in files]
-    most = settings.max_job_images
-    if sum(len(stack.numbers()) for stack in stacks) > most:
-        raise TooLarge(f"the files have more than {most} pages together", limit=most)
+    stacks = await _counted(files, settings.max_job_images)
     pages: list[File] = []
     room = settings.max_job_bytes
     for (name, data), stack in zip(files, stacks, strict=True):
@@ -63,6 +60,18 @@ async def by_page(
                 )
             pages.append((f"{name}/{stack.label(number)}", page))
     return query.model_copy(update={"page": None}), tuple(pages)
+
+
+async def _counted(files: Sequence[File], most: int) -> list[Stack]:
+    """Open files up to the one with which there are too many pages: of few bytes may be many."""
+    stacks, pages = [], 0
+    for _, data in files:
+        stack = await asyncio.to_thread(Stack, data)
+        pages += len(stack.numbers())
+        if pages > most:
+            raise TooLarge(f"the files have more than {most} pages together", limit=most)
+        stacks.append(stack)
+    return stacks
 
 
 def _page(stack: Stack, number: int) -> bytes:

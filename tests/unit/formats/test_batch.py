@@ -12,6 +12,8 @@ import httpx2
 import numpy as np
 import pytest
 
+from service.api import stacks
+from service.imaging.stack import Stack
 from tests.image_files import book, leading_to
 from tests.scenes import draw_scene, png_of, running_server, stack_of, write_scenes_model
 
@@ -129,6 +131,23 @@ def test_pages_count_as_images_before_any_is_decoded(http: httpx2.Client) -> Non
     assert response.status_code == 413
     assert response.json()["limit"] == 8
     assert response.json()["detail"] == "the files have more than 8 pages together"
+
+
+def test_files_beyond_the_last_page_that_there_may_be_are_not_opened(
+    http: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    class Counted(Stack):
+        def __init__(self, data: bytes) -> None:
+            super().__init__(data)
+            opened.append(len(self))
+
+    monkeypatch.setattr(stacks, "Stack", Counted)
+    movie = book(*[np.zeros((1, 1), np.uint8)] * 5)
+    form = [("image", (f"{number}.tif", movie, "image/tiff")) for number in range(4)]
+    assert http.post("/segment/batch?page=all", files=form).status_code == 413
+    assert opened == [5, 5]
 
 
 def test_answers_come_before_the_last_image_is_done(http: httpx2.Client) -> None:

@@ -15,6 +15,7 @@ from discern.rle import draw_labels
 from service.domain import ImageLimits, Plane
 from service.files.tasks import PICTURE, Task
 from service.imaging.decode import decode_image
+from service.imaging.stack import Stack
 from service.masks.overlay import overlay_png
 from service.whole_file import whole_file
 
@@ -60,8 +61,7 @@ class Folder:
     def put(self, task: Task, data: bytes, answer: bytes) -> None:
         """Write the picture, then the answer."""
         if self._pictures:
-            picture = draw(data, answer, cut=task.page is not None)
-            _write(self._folder / f"{task.name}{PICTURE}", [picture])
+            _write(self._folder / f"{task.name}{PICTURE}", [draw(data, answer)])
         _write(self._folder / f"{task.name}.json", [answer])
 
 
@@ -178,14 +178,14 @@ def _text_of(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def draw(data: bytes, answer: bytes, *, cut: bool = False) -> bytes:
+def draw(data: bytes, answer: bytes) -> bytes:
     """Return a PNG of an image with the instances of its answer drawn in.
 
-    Of a file that was cut out of a stack, the answer's page is the only one.
+    A file of one page is that page, whichever page of a stack it says that it was.
     """
     said: dict[str, Any] = orjson.loads(answer)
     # An older server says neither.
-    page = 0 if cut else said["image"].get("page", 0)
+    page = said["image"].get("page", 0) if len(Stack(data)) > 1 else 0
     plane = Plane(page, said["image"].get("channel"))
     pixels = decode_image(data, UNLIMITED, plane).pixels
     masks = ((instance["id"], instance["segmentation"]) for instance in said["instances"])

@@ -234,7 +234,7 @@ def _directory(data: bytes, layout: Layout, start: int) -> _Directory:
 def _place(tags: _Directory, counted: int) -> tuple[int, int]:
     """Return which page it is, and of how many."""
     match tags.get(PAGE_OF_STACK):
-        case (page, pages) if page < pages:
+        case (page, pages) if counted == 1 and page < pages:
             return page, pages
         case _:
             return 0, max(1, counted)

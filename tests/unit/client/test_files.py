@@ -17,8 +17,9 @@ from service.errors import BrokenImage
 from service.files.segmenting import Outcome, segment_files
 from service.files.sinks import Folder, Lines, Sink, Stream, draw
 from service.files.tasks import Task, find_images
+from service.imaging.stack import Stack
 from tests.disk import files_of_at_most
-from tests.scenes import draw_scene, png_of
+from tests.scenes import draw_scene, png_of, stack_of
 
 PICTURE = png_of(draw_scene(1)[0])
 NOTHING = b'{"image":{},"instances":[]}'
@@ -143,6 +144,12 @@ def test_what_was_segmented_is_drawn_whatever_its_size() -> None:
     )
     with Image.open(io.BytesIO(draw(long, answer))) as picture:
         assert picture.size == (40_000, 1)
+
+
+def test_a_file_that_says_it_was_a_page_of_a_stack_is_drawn() -> None:
+    page = Stack(stack_of(*[np.zeros((4, 6, 3), np.uint8)] * 3)).page(2)
+    with Image.open(io.BytesIO(draw(page, b'{"image":{"page":2},"instances":[]}'))) as picture:
+        assert picture.size == (6, 4)
 
 
 def test_an_interrupted_folder_is_taken_up_without_loss_or_repetition(

@@ -17,7 +17,7 @@ from service.domain import ImageLimits, Plane
 from service.errors import BrokenImage, TooLarge
 from service.imaging.decode import decode_image
 from service.imaging.stack import Stack
-from service.imaging.tiff import MAX_PAGES
+from service.imaging.tiff import MAX_PAGES, PAGE_OF_STACK, read
 from tests.image_files import book, directories, encode, leading_to, noise, picture, png
 
 LIMITS = ImageLimits()
@@ -183,3 +183,10 @@ def test_of_a_stack_that_is_longer_than_is_counted_a_page_is_read() -> None:
     )
     found = decode_image(leading_to(data + empty, 1, len(data)), LIMITS, Plane(1))
     np.testing.assert_array_equal(found.pixels, pixels(book(PAGES[1])))
+
+
+def test_a_stack_is_not_taken_for_a_page_of_another() -> None:
+    blank = np.zeros((4, 4), np.uint8)
+    stack = book(blank, blank, extratags=[(PAGE_OF_STACK, "H", 2, (5, 7), True)])
+    page = read(stack)
+    assert (page.page, page.frames) == (0, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a place beside `path` to write to; at the end it becomes `path`.
+    """Give a place beside `path` to write to; at the end it becomes `path`, with its permissions.
 
     Where the writing fails, `path` stays as it was, and nothing is left beside it; a process that
     is killed leaves what it had written, which the next one writes over.
@@ -27,6 +28,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.part")
     try:
         yield part
+        if path.exists() and (kept := path.stat().st_mode) != part.stat().st_mode:
+            part.chmod(stat.S_IMODE(kept))
         part.replace(path)
     except BaseException as error:
         part.unlink(missing_ok=True)

@@ -236,6 +236,17 @@ def test_what_finds_no_room_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_lines_that_are_written_anew_stay_closed_to_others(tmp_path: Path) -> None:
+    path, task = tmp_path / "lines", Task(Path("a.png"), "a")
+    for _ in range(2):
+        lines = Lines(path)
+        lines.put(task, b"", NOTHING)
+        path.chmod(0o600)
+        lines.close()
+    assert len(path.read_bytes().splitlines()) == 1
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_lines_stay_apart_on_a_stream_that_has_no_buffer() -> None:
     written = bytearray()
 

@@ -59,7 +59,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--foreground-threshold", type=float, help="probability, in (0, 1)")
     parser.add_argument(
         "--page",
-        type=_page,
+        type=_number_or(ALL, int),
         help="page of a TIFF file, counted from 0; all (segment): every page of every file, with "
         "an answer each, named NAME/PAGE",
     )
@@ -70,7 +70,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--scale",
-        type=_scale,
+        type=_number_or(AUTO, float),
         help="by how much larger the network sees the image: 0.5 for objects twice as large as "
         "those of the training images; auto: by as much as suits each image",
     )
@@ -78,22 +78,18 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-score", type=float, help="lowest score, in [0, 1]")
 
 
-def _page(text: str) -> int | str:
-    if text == ALL:
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor {ALL}") from None
+def _number_or(word: str, number: Callable[[str], T]) -> Callable[[str], T | str]:
+    """Return what reads an argument that is a number or that word."""
 
+    def read(text: str) -> T | str:
+        if text == word:
+            return text
+        try:
+            return number(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor {word}") from None
 
-def _scale(text: str) -> float | str:
-    if text == AUTO:
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor {AUTO}") from None
+    return read
 
 
 def calling(settings: Settings) -> Calling:

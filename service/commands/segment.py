@@ -90,7 +90,8 @@ def _segment(
 ) -> int:
     todo = [task for task in tasks if arguments.again or not sink.has(task)]
     if len(todo) < len(tasks):
-        print(f"{len(tasks) - len(todo)} of {len(tasks)} are answered already", file=sys.stderr)
+        answered = f"{len(tasks) - len(todo)} of {len(tasks)} are answered already"
+        print(f"{answered}, whatever they were asked with (--again asks anew)", file=sys.stderr)
     outcomes: list[Outcome] = []
     try:
         if todo:

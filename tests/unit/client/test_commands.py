@@ -98,7 +98,8 @@ def test_every_page_of_a_stack_is_segmented_and_drawn(
         with Image.open(f"out/movie/{page}.overlay.png") as overlay:
             assert overlay.size == labels.shape[::-1]
     assert main(["segment", "movie.tif", "--out", "out", "--page", "all", *there]) == 1
-    assert "3 of 4 are answered already" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "3 of 4 are answered already, whatever they were asked with (--again asks anew)" in said
 
 
 def test_lines_say_which_page_they_are_of(picture: Path, tmp_path: Path) -> None:

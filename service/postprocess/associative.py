@@ -61,7 +61,7 @@ def decode_associative(
     mask = np.ascontiguousarray(foreground, dtype=np.bool_)
     peaks = _peaks(*_histogram(planes, mask, np.float32(bandwidth / BINS)), min_pixels)
     labels = _assign(planes, mask, peaks, np.float32(bandwidth))
-    return finish(labels, np.ones(mask.shape, np.float32), peaks.size, min_pixels)
+    return finish(labels, np.ones(peaks.size), min_pixels)
 
 
 def _peaks(votes: Float64, sums: Float64, min_pixels: int) -> Float32:

@@ -10,9 +10,8 @@ from math import isqrt
 
 import numpy as np
 
-from service.arrays import Bool, Float32, Float64, Floats, Int32
-from service.compiled import kernel
-from service.postprocess import regions
+from service.arrays import Bool, Float64, Floats, Int32
+from service.postprocess.regions import areas, first_pixels, names_in, rename
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,41 +51,19 @@ def sample_step(pixels: int) -> int:
     return min(6, max(1, isqrt(pixels // 4096)))
 
 
-def finish(labels: Int32, values: Float32, top: int, min_pixels: int) -> Decoded:
-    """Drop small instances and average a value over each of the others.
+def finish(labels: Int32, confidence: Floats, min_pixels: int) -> Decoded:
+    """Drop small instances, and number the others by their first pixel.
 
     Parameters
     ----------
     labels : (H, W) int32
-        0 background, else up to `top`; renumbered in place.
-    values : (H, W) float32
-        What to average; read at labelled pixels only.
-    top : int
-        Largest label.
+        0 background, else 1..K; renumbered in place.
+    confidence : (K,) float32 or float64
+        Of each label.
     min_pixels : int
         Smallest instance to keep.
     """
-    count = regions.tidy(labels, regions.areas(labels, top), max(min_pixels, 1))
-    return Decoded(labels, np.clip(mean_of(labels, values, count), 0.0, 1.0))
-
-
-@kernel
-def mean_of(labels: Int32, values: Float32, count: int) -> Float64:
-    """Return the mean of `values` over each label 1..count."""
-    sums = np.zeros(count + 1, np.float64)
-    pixels = np.zeros(count + 1, np.int64)
-    height, width = labels.shape
-    for y in range(height):
-        x = 0
-        while x < width:  # one run of a label at a time: its sum stays in a register
-            k = labels[y, x]
-            start, summed = x, 0.0
-            while x < width and labels[y, x] == k:
-                summed += values[y, x]
-                x += 1
-            if k > 0:
-                sums[k] += summed
-                pixels[k] += x - start
-    for k in range(count + 1):
-        sums[k] /= max(pixels[k], 1)
-    return sums[1:]
+    kept = np.flatnonzero(areas(labels, confidence.size)[1:] >= max(min_pixels, 1))
+    order = kept[np.argsort(first_pixels(labels, confidence.size)[kept])]
+    rename(labels, names_in(order, confidence.size))
+    return Decoded(labels, np.clip(confidence[order].astype(np.float64), 0.0, 1.0))

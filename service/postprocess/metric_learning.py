@@ -107,8 +107,7 @@ def decode_metric_learning(
         more = _choose(planes, missed, seediness, 1, alpha, max_seeds)
         chosen = Seeds(*(np.concatenate(pair, axis=-1) for pair in zip(chosen, more, strict=True)))
         labels = paint(planes, mask, chosen, reach2)
-    values = np.concatenate((np.zeros(1, np.float32), chosen.quality))[labels]
-    return finish(labels, values, chosen.quality.size, min_pixels)
+    return finish(labels, chosen.quality, min_pixels)
 
 
 def _choose(

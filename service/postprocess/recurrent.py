@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.arrays import Bool, Float32, Floats, Int32
+from service.arrays import Bool, Float32, Float64, Floats, Int32
 from service.compiled import kernel
 from service.postprocess.decoded import Decoded, check, finish, sample_step
 from service.postprocess.exponential import exp32
@@ -67,7 +67,7 @@ def decode_recurrent(
     modes = shift_on_sphere(samples, seeds, np.float32(kappa), rounds)
     modes = merge_modes(modes, np.float32(merge))
     labels, cosines = _assign(planes, mask, modes)
-    return finish(labels, cosines, modes.shape[1], min_pixels)
+    return finish(labels, cosines, min_pixels)
 
 
 @kernel
@@ -171,12 +171,13 @@ def merge_modes(modes: Float32, spread: np.float32) -> Float32:
 
 
 @kernel
-def _assign(planes: Planes, mask: Bool, modes: Float32) -> tuple[Int32, Float32]:
-    """Return 1 + the mode of the largest cosine, the first on a tie, and that cosine."""
+def _assign(planes: Planes, mask: Bool, modes: Float32) -> tuple[Int32, Float64]:
+    """Return 1 + the mode of the largest cosine, the first on a tie, and each mode's mean."""
     height, width = mask.shape
     size, total = modes.shape
     labels = np.zeros((height, width), np.int32)
-    cosines = np.zeros((height, width), np.float32)
+    sums = np.zeros(total + 1, np.float64)
+    pixels = np.zeros(total + 1, np.int64)
     chunk = np.empty((size, CHUNK), np.float32)
     product = np.empty(CHUNK, np.float32)
     best = np.empty(CHUNK, np.float32)
@@ -208,5 +209,6 @@ def _assign(planes: Planes, mask: Bool, modes: Float32) -> tuple[Int32, Float32]
             for p in range(n):
                 if mask[y, x + p] and np.float32(0.0) < product[p] < np.inf:
                     labels[y, x + p] = owner[p]
-                    cosines[y, x + p] = best[p] / np.sqrt(product[p])
-    return labels, cosines
+                    sums[owner[p]] += best[p] / np.sqrt(product[p])
+                    pixels[owner[p]] += 1
+    return labels, sums[1:] / np.maximum(pixels[1:], 1)

@@ -103,10 +103,7 @@ def decode_spatial(
     owners, used = grow(np.ascontiguousarray(points), reach, order, max(min_pixels, 1))
     labels = np.zeros(foreground.shape, np.int32)
     labels[ys, xs] = owners
-    quality = np.concatenate(
-        (np.zeros(1, np.float32), 1.0 / (1.0 + np.exp(-seeds[used]))), dtype=np.float32
-    )
-    return finish(labels, quality[labels], used.size, min_pixels)
+    return finish(labels, 1.0 / (1.0 + np.exp(-seeds[used])), min_pixels)
 
 
 class Cells(NamedTuple):

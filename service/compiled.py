@@ -1,7 +1,7 @@
 """How the hot loops are compiled: without the interpreter lock, and once per machine.
 
-The compiled code is kept beside the source, or in ``NUMBA_CACHE_DIR``; where neither can be
-written, or the disk is full, it is compiled anew in each process.
+The compiled code is kept in ``NUMBA_CACHE_DIR``, else beside the source, else in the user's cache;
+where none of them can be written, or the disk is full, it is compiled anew in each process.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ def _compiled(function: Function, *, inline: str) -> Function:
     with contextlib.suppress(RuntimeError):  # no folder to keep compiled code in
         compiled._cache = _KeptCode(function)  # as `cache=True` does
     return cast("Function", compiled)
+
+
+def is_kept(function: Callable[..., Any]) -> bool:
+    """Return whether there is a folder in which the code of a kernel outlives the process."""
+    return function._cache.cache_path is not None  # type: ignore[attr-defined]  # Numba has no types
 
 
 class _KeptCode(FunctionCache):  # type: ignore[misc]  # Numba has no types

@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from service.compiled import is_kept
 from service.errors import DiscernError
 from service.local import running_gateway
+from service.postprocess.regions import areas
 from service.settings import Settings, unknown_variables
 from service.telemetry.logs import configure_logging
 
@@ -133,8 +134,7 @@ def _jobs(settings: Settings) -> Iterator[Finding]:
 
 
 def _kernels(_: Settings) -> Iterator[Finding]:
-    cache = Path(os.environ.get("NUMBA_CACHE_DIR", Path(__file__).parents[1] / "postprocess"))
-    if os.access(cache, os.W_OK):
+    if is_kept(areas):
         yield Finding("compiled kernels are kept between starts")
     else:
         yield Finding(

@@ -17,7 +17,7 @@ import numpy as np
 
 from service.arrays import Int32
 from service.postprocess.labelled import Labelled
-from service.postprocess.regions import rename
+from service.postprocess.regions import names_in, rename
 
 MIN_IOU = 0.5
 """Intersection over union, within the shared strip, from which two instances are one."""
@@ -157,9 +157,9 @@ class Stitcher:
         for later in reversed(self._waiting):
             if later.top >= tile.top + tile.height:  # as are all that follow
                 break
-            if _overlap(tile, later) is not None:
-                strips = self._strips.setdefault(later, [])
-                strips.append((tile, _shared(tile, later, numbered).copy()))
+            strip = _shared(tile, later, numbered)
+            if strip.size:
+                self._strips.setdefault(later, []).append((tile, strip.copy()))
         y, x = tile.core_top, tile.core_left
         core = numbered[
             y - tile.top : y - tile.top + tile.core_height,
@@ -185,9 +185,7 @@ class Stitcher:
         whole = np.bincount(roots, weights=areas, minlength=roots.size)
         summed = np.bincount(roots, weights=areas * np.array(self._scores), minlength=roots.size)
         present = np.flatnonzero(whole > 0.0)
-        names = np.zeros(roots.size, np.int32)
-        names[present] = np.arange(1, present.size + 1, dtype=np.int32)
-        rename(self._labels, names[roots])
+        rename(self._labels, names_in(present - 1, roots.size - 1)[roots])
         scores = summed[present] / whole[present]
         return Labelled(self._labels, scores, np.array(self._classes, np.int64)[present])
 
@@ -211,18 +209,8 @@ class Stitcher:
                 self._parent[high] = low
 
 
-def _overlap(tile: Tile, other: Tile) -> tuple[int, int, int, int] | None:
-    """Return top, bottom, left and right of what two windows share, if anything."""
-    top, left = max(tile.top, other.top), max(tile.left, other.left)
-    bottom = min(tile.top + tile.height, other.top + other.height)
-    right = min(tile.left + tile.width, other.left + other.width)
-    return (top, bottom, left, right) if top < bottom and left < right else None
-
-
 def _shared(tile: Tile, other: Tile, labels: Int32) -> Int32:
-    """Return the part of a tile's labels that lies in the other's window."""
-    box = _overlap(tile, other)
-    if box is None:
-        return labels[:0]
-    top, bottom, left, right = box
-    return labels[top - tile.top : bottom - tile.top, left - tile.left : right - tile.left]
+    """Return the part of a tile's labels that lies in the other's window; it may be empty."""
+    rows = slice(max(other.top - tile.top, 0), max(other.top + other.height - tile.top, 0))
+    columns = slice(max(other.left - tile.left, 0), max(other.left + other.width - tile.left, 0))
+    return labels[rows, columns]

@@ -73,9 +73,7 @@ async def within_quota(request: Request, caller: CallerOf) -> None:
     QuotaExceeded
         If nothing is left.
     """
-    quotas = request.app.state.quotas
-    if not isinstance(quotas, Quotas):
-        raise TypeError
+    quotas: Quotas = request.app.state.quotas
     request.state.headers.update(await quotas.take(caller.id, caller.quota))
 
 

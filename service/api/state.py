@@ -14,9 +14,7 @@ from service.jobs.runner import JobRunner
 
 def gateway_of(request: Request) -> Gateway:
     """Return the gateway that a request came to."""
-    gateway = request.app.state.gateway
-    if not isinstance(gateway, Gateway):
-        raise TypeError
+    gateway: Gateway = request.app.state.gateway
     return gateway
 
 
@@ -27,17 +25,13 @@ def client_of(request: Request) -> str:
 
 def intake_of(request: Request) -> Intake:
     """Return how bodies are taken in."""
-    intake = request.app.state.intake
-    if not isinstance(intake, Intake):
-        raise TypeError
+    intake: Intake = request.app.state.intake
     return intake
 
 
 def jobs_of(request: Request) -> JobRunner:
     """Return what keeps jobs and works them off."""
-    jobs = request.app.state.jobs
-    if not isinstance(jobs, JobRunner):
-        raise TypeError
+    jobs: JobRunner = request.app.state.jobs
     return jobs
 
 

@@ -189,13 +189,8 @@ class Overloaded(CapacityError):
 class OutOfMemory(CapacityError):
     """There is not enough memory for the image now; if nothing else runs, there never is."""
 
-    def __init__(
-        self,
-        detail: str = "the image needs more memory than is free",
-        *,
-        retry_after_s: float = 1.0,
-    ) -> None:
-        super().__init__(detail, retry_after_s=retry_after_s)
+    def __init__(self) -> None:
+        super().__init__("the image needs more memory than is free", retry_after_s=1.0)
 
 
 class JobsUnavailable(CapacityError):

@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.api.accept import weight_of
 from service.api.formats import JSON, WRITERS, Writer, write_answer
-from service.api.intake import ZIP, Arrived, Intake, bounded, content_type, in_time, parse_form
+from service.api.intake import ZIP, Arrived, bounded, content_type, in_time, parse_form, read_zip
 from service.api.openapi import ARCHIVE, FILES, takes
 from service.api.orders import (
     TimeoutHeader,
@@ -45,6 +45,7 @@ from service.errors import (
 )
 from service.gateway import Gateway
 from service.request import Asked, ScaledImage
+from service.settings import Settings
 from service.together import group_small, look_together
 
 router = APIRouter(tags=["segment"])
@@ -217,18 +218,18 @@ class _Stream(StreamingResponse):
 async def _read(request: Request, gateway: Gateway, arrived: Arrived) -> tuple[File, ...]:
     settings = gateway.settings
     kind = content_type(request)
-    intake = Intake(settings.max_job_bytes, settings.receive_s, max_files=settings.max_job_images)
     if kind == ZIP:
-        return await intake.read_zip(request, arrived)
+        return await read_zip(request, settings, arrived)
     if kind != "multipart/form-data":
         raise UnsupportedFormat(f"a batch is multipart/form-data or {ZIP}, not {kind!r}")
     async with in_time(settings.receive_s):
-        return await _from_form(request, intake, arrived)
+        return await _from_form(request, settings, arrived)
 
 
-async def _from_form(request: Request, intake: Intake, arrived: Arrived) -> tuple[File, ...]:
-    body = bounded(request, intake.max_bytes, arrived)
-    form = await parse_form(request, body, max_bytes=intake.max_bytes, max_files=intake.max_files)
+async def _from_form(request: Request, settings: Settings, arrived: Arrived) -> tuple[File, ...]:
+    most = settings.max_job_bytes
+    body = bounded(request, most, arrived)
+    form = await parse_form(request, body, max_bytes=most, max_files=settings.max_job_images)
     parts = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
     if not parts:
         raise MalformedRequest("the form has no file")

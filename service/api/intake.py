@@ -25,6 +25,7 @@ from service.errors import (
     TooLarge,
     UnsupportedFormat,
 )
+from service.settings import Settings
 
 FIELD: Final = "image"
 ZIP: Final = "application/zip"
@@ -61,14 +62,11 @@ class Intake:
         Longest time it may take to arrive.
     fetch : callable, optional
         Gets an image from an address; None where that is switched off.
-    max_files : int
-        Most images in an archive.
     """
 
     max_bytes: int
     seconds: float
     fetch: Fetch | None = None
-    max_files: int = 1
 
     async def read_image(self, request: Request, deadline: Deadline, arrived: Arrived) -> bytes:
         """Read the image out of a request.
@@ -123,26 +121,6 @@ class Intake:
             raise MalformedRequest("the request holds no image: its body is empty")
         return data
 
-    async def read_zip(self, request: Request, arrived: Arrived) -> tuple[tuple[str, bytes], ...]:
-        """Read the images out of a body that is a zip archive.
-
-        While it arrives the archive counts, then what will come out of it, before it does: counted
-        together, an archive of more than half of the memory set aside could never be taken.
-
-        Raises
-        ------
-        TooLarge, MalformedRequest, BodyTooSlow, ClientGone
-            As `read_image` does.
-        """
-        async with in_time(self.seconds):
-            body = bounded(request, self.max_bytes, arrived)
-            data = b"".join([chunk async for chunk in body])
-        archive = await asyncio.to_thread(
-            Archive, data, max_bytes=self.max_bytes, max_files=self.max_files
-        )
-        arrived(archive.unpacked_bytes - len(data))  # `data` goes with this frame
-        return await asyncio.to_thread(archive.images)
-
     async def _from_json(self, body: bytes, deadline: Deadline, arrived: Arrived) -> bytes:
         # On a thread: megabytes of base64 would keep everyone else waiting.
         image = await asyncio.to_thread(_parse_json, body)
@@ -151,6 +129,29 @@ class Intake:
         if self.fetch is None:
             raise ImageNotFetched("this server fetches no images: send the image itself")
         return await self.fetch(image, deadline, arrived)
+
+
+async def read_zip(
+    request: Request, settings: Settings, arrived: Arrived
+) -> tuple[tuple[str, bytes], ...]:
+    """Read the images of a batch or a job out of a body that is a zip archive.
+
+    While it arrives the archive counts, then what will come out of it, before it does: counted
+    together, an archive of more than half of the memory set aside could never be taken.
+
+    Raises
+    ------
+    TooLarge, MalformedRequest, BodyTooSlow, ClientGone
+        As `Intake.read_image` does.
+    """
+    async with in_time(settings.receive_s):
+        body = bounded(request, settings.max_job_bytes, arrived)
+        data = b"".join([chunk async for chunk in body])
+    archive = await asyncio.to_thread(
+        Archive, data, max_bytes=settings.max_job_bytes, max_files=settings.max_job_images
+    )
+    arrived(archive.unpacked_bytes - len(data))  # `data` goes with this frame
+    return await asyncio.to_thread(archive.images)
 
 
 def content_type(request: Request) -> str:

@@ -16,7 +16,7 @@ from fastapi.responses import Response
 from service.api.archive import zip_results
 from service.api.auth import CallerOf
 from service.api.formats import WRITERS, write_answer
-from service.api.intake import ZIP, Arrived, Intake, content_type
+from service.api.intake import ZIP, Arrived, content_type, read_zip
 from service.api.openapi import ARCHIVE, ONE_IMAGE, answers, takes
 from service.api.orders import asked_of, check_for_later, still_open, within_quota
 from service.api.problems import MEDIA_TYPE, document, problems
@@ -136,10 +136,7 @@ async def _images(
     request: Request, settings: Settings, arrived: Arrived
 ) -> tuple[tuple[str, bytes], ...]:
     if content_type(request) == ZIP:
-        intake = Intake(
-            settings.max_job_bytes, settings.receive_s, max_files=settings.max_job_images
-        )
-        return await intake.read_zip(request, arrived)
+        return await read_zip(request, settings, arrived)
     deadline = Deadline.after(settings.receive_s)
     return ((ONE, await intake_of(request).read_image(request, deadline, arrived)),)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI, Request
 
-from service.api.intake import Intake
+from service.api.intake import read_zip
 from service.api.middleware import CLIENT_GONE
 from service.api.schemas import SegmentQuery
 from service.api.stacks import by_page
@@ -23,6 +23,7 @@ from service.workers import Gate
 from tests.image_files import book, directories, leading_to, noise
 from tests.unit.gateway.calls import Call, Connect, StartApp, png, until
 
+SMALL = Settings(max_job_bytes=4 * 2**20)
 SLOW = "model=slow"
 SLOW_IMAGE = png(corner=200)
 FORM = {"content-type": "multipart/form-data; boundary=cut"}
@@ -215,7 +216,7 @@ async def test_an_archive_counts_as_what_came_out_of_it(compression: int) -> Non
     gate = Gate(slots=1, waiting=0, held_bytes=4 * 2**20)
     tracemalloc.start()
     with gate.body() as arrived:
-        images = await Intake(4 * 2**20, 1.0).read_zip(request_with(body), arrived)
+        images = await read_zip(request_with(body), SMALL, arrived)
         assert gate.held_bytes == size
         # The archive is really gone, once the thread that unpacked it has let go, too.
         await until(lambda: tracemalloc.get_traced_memory()[0] < 1.1 * size)
@@ -233,7 +234,7 @@ async def test_an_archive_for_which_no_room_is_left_is_not_unpacked() -> None:
         others(2 * 2**20)
         tracemalloc.start()
         with pytest.raises(Overloaded):
-            await Intake(4 * 2**20, 1.0).read_zip(request_with(buffer.getvalue()), arrived)
+            await read_zip(request_with(buffer.getvalue()), SMALL, arrived)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 2**20

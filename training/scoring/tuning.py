@@ -101,8 +101,11 @@ def tune(
     recipe = replace(recipe, min_score=0.0)
     best = Trial(recipe, score(pairs, recipe))
     yield best
-    stages = (_groupings, _joins, _masks, partial(_leasts, pairs, refit=refit))
-    yield (yield from climb(pairs, best, stages))
+    best = yield from climb(pairs, best, (_groupings, _joins, _masks))
+    if refit:
+        # Scores as good: the curve is kept also where no smallest score helps.
+        best = _with_curve(pairs, best.recipe)
+    yield (yield from climb(pairs, best, [partial(_leasts, pairs, refit=refit)]))
 
 
 def climb(pairs: Pairs, best: Trial, stages: Iterable[Stage]) -> Generator[Trial, None, Trial]:
@@ -138,9 +141,7 @@ def climb(pairs: Pairs, best: Trial, stages: Iterable[Stage]) -> Generator[Trial
 
 def refitted(network: Network, dataset: Dataset, recipe: Recipe) -> Trial:
     """Fit the curve of the scores alone; parameters as for `tune`."""
-    pairs = predicted(network, dataset)
-    recipe = replace(recipe, score_calibration=fit_calibration(*outcomes(pairs, recipe)))
-    return Trial(recipe, score(pairs, recipe))
+    return _with_curve(predicted(network, dataset), recipe)
 
 
 def predicted(network: Network, dataset: Dataset) -> Pairs:
@@ -193,10 +194,18 @@ def _leasts(pairs: Pairs, recipe: Recipe, *, refit: bool) -> Iterator[Recipe]:
         pixels = round(recipe.decoder.get("min_pixels", 1.0) * share)
         smaller = replace(recipe, decoder={**recipe.decoder, "min_pixels": float(pixels)})
         if refit:
-            curve = fit_calibration(*outcomes(pairs, smaller))
-            smaller = replace(smaller, score_calibration=curve)
+            smaller = _fitted(pairs, smaller)
         for least in LEAST:
             yield replace(smaller, min_score=least)
+
+
+def _with_curve(pairs: Pairs, recipe: Recipe) -> Trial:
+    fitted = _fitted(pairs, recipe)
+    return Trial(fitted, score(pairs, fitted))
+
+
+def _fitted(pairs: Pairs, recipe: Recipe) -> Recipe:
+    return replace(recipe, score_calibration=fit_calibration(*outcomes(pairs, recipe)))
 
 
 def outcomes(pairs: Pairs, recipe: Recipe) -> tuple[Float64, Float64, Bool]:

@@ -112,6 +112,45 @@ def test_what_is_small_and_doubtful_can_fall_by_its_score() -> None:
     assert shown.max() == right.sum()
 
 
+class Displacer:
+    """64 squares, some of which it finds half a width aside: few of the surer, most are right."""
+
+    def __init__(self) -> None:
+        self.labels = np.zeros((96, 100), np.int32)
+        self._found = np.zeros((96, 100), np.int32)
+        self._sure = np.full((1, 96, 100), -9.0, np.float16)
+        for number in range(64):
+            (row, column), doubtful = divmod(number, 8), number >= 32
+            y, x = 12 * row, 12 * column
+            aside = 4 * (number % 16 < (6 if doubtful else 1))
+            self.labels[y : y + 8, x : x + 8] = number + 1
+            self._found[y : y + 8, x + aside : x + aside + 8] = number + 1
+            self._sure[0, y : y + 8, x + aside : x + aside + 8] = 2.0 if doubtful else 4.0
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample("squares", np.zeros(self.labels.shape, np.uint8), self.labels)
+
+    def predict(self, image: npt.NDArray[np.uint8]) -> Prediction:
+        """Give every square a vector of its own."""
+        embedding = np.stack([4.0 * (self._found % 9), 4.0 * (self._found // 9)])
+        return Prediction(embedding.astype(np.float16), self._sure)
+
+
+def test_the_curve_is_kept_where_no_smallest_score_helps() -> None:
+    squares = Displacer()
+    stale = (0.0, 9.0, 9.0)
+    start = replace(RECIPE, decoder={"bandwidth": 1.5}, score_calibration=stale)
+    *tried, best = tune(squares, squares, start)
+    assert best.recipe.min_score == 0
+    assert best.recipe.score_calibration not in ((), stale)
+    assert best.score.calibration_error < 0.05 < tried[0].score.calibration_error
+    kept = list(tune(squares, squares, start, refit=False))[-1].recipe
+    assert kept.score_calibration == stale
+
+
 def test_settings_that_nobody_searches_stay() -> None:
     best = list(tune(Oracle(), DATA, RECIPE))[-1].recipe
     assert best.classes == RECIPE.classes

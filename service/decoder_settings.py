@@ -59,7 +59,6 @@ DECODER_SETTINGS: Final[Mapping[Method, Mapping[str, Range]]] = MappingProxyType
         "discriminative": {
             "bandwidth": _POSITIVE,
             "min_pixels": _WHOLE,
-            "split_disconnected": _WHOLE,
             "join_below": _NOT_NEGATIVE,
             "join_rim": _NOT_NEGATIVE,
             "join_size": _NOT_NEGATIVE,

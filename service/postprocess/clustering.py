@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from service.arrays import Bool, Float32, Floats, Int32
-from service.postprocess import assign, regions, seeds
+from service.postprocess import assign, seeds
 from service.postprocess.decoded import Decoded, check, sample_step
 from service.postprocess.joining import Limits, join
 from service.postprocess.leaders import lead
@@ -56,7 +56,6 @@ def cluster(
     bandwidth: float,
     min_pixels: int,
     seed: int = 0,
-    split_disconnected: bool = False,
 ) -> Int32:
     """Group foreground pixels into instances.
 
@@ -72,8 +71,6 @@ def cluster(
         Smallest instance to keep.
     seed : int
         Moves the lattice on which centres are looked for.
-    split_disconnected : bool
-        Make every 8-connected part an instance of its own.
 
     Returns
     -------
@@ -103,7 +100,6 @@ def cluster(
         bandwidth=bandwidth,
         min_pixels=min_pixels,
         seed=seed,
-        split_disconnected=split_disconnected,
     )
     return labels
 
@@ -114,7 +110,6 @@ def decode_discriminative(  # noqa: PLR0913 - the settings of a recipe
     *,
     bandwidth: float = 1.5,
     min_pixels: int = 1,
-    split_disconnected: bool = False,
     join_below: float = 0.0,
     join_rim: float = 0.0,
     join_size: float = 0.0,
@@ -123,7 +118,7 @@ def decode_discriminative(  # noqa: PLR0913 - the settings of a recipe
 
     Parameters
     ----------
-    embedding, foreground, bandwidth, min_pixels, split_disconnected
+    embedding, foreground, bandwidth, min_pixels
         As `cluster` takes them.
     join_below, join_rim, join_size : float
         Which clusters are one instance (`service.postprocess.joining.Limits`): those with means
@@ -148,7 +143,6 @@ def decode_discriminative(  # noqa: PLR0913 - the settings of a recipe
         distances2,
         bandwidth=bandwidth,
         min_pixels=min_pixels,
-        split_disconnected=split_disconnected,
         joining=Limits(join_below, join_rim, join_size) if join_below > 0 else None,
     )
     means = closeness(labels, distances2, count, np.float32(-1.0 / bandwidth**2))
@@ -163,7 +157,6 @@ def _partition(  # noqa: PLR0913 - the parameters of `cluster` and where to put 
     bandwidth: float,
     min_pixels: int,
     seed: int = 0,
-    split_disconnected: bool = False,
     joining: Limits | None = None,
 ) -> tuple[Int32, int]:
     """Return labels 1..K and K; write squared distances to centres, unless the array is empty."""
@@ -188,9 +181,6 @@ def _partition(  # noqa: PLR0913 - the parameters of `cluster` and where to put 
     if counts[0] > 0 or not keep[1:].all():
         keep[0] = False
         top = assign.settle(planes, labels, distances2, centres, names, keep, reach2)
-    if split_disconnected:
-        top = regions.split(labels)
-        top = regions.tidy(labels, regions.areas(labels, top), smallest)
     return labels, top
 
 

@@ -58,8 +58,6 @@ def write_clustering(folder: Path) -> tuple[Path, Path]:
         raise ExportError(
             f"{folder}: the server clusters for {', '.join(METHODS)}, not for {recipe.method}"
         )
-    if "split_disconnected" in recipe.decoder:
-        raise ExportError(f"{folder}: the server does not split what is not connected")
     stage, whole = (folder.with_name(f"{folder.name}-{part}") for part in ("clustering", "labels"))
     (stage / "1").mkdir(parents=True, exist_ok=True)
     for name in FILES:

@@ -16,7 +16,6 @@ from tests.strategies import (
     DELTA_VAR,
     LabelImage,
     Scene,
-    consecutive,
     discs,
     embed,
     noisy,
@@ -242,18 +241,6 @@ def test_small_instances_are_dropped() -> None:
     labels[50:52, 50:52] = 2
     scene = embed(labels, 8, np.random.default_rng(10))
     assert same_partition(found(scene, min_pixels=5), np.where(labels == 2, 0, labels))
-
-
-def test_parts_that_do_not_touch_can_be_split() -> None:
-    labels = np.zeros((30, 30), np.int32)
-    labels[2:8, 2:8] = 1
-    labels[8:14, 8:14] = 1
-    labels[20:25, 3:9] = 1
-    scene = embed(labels, 4, np.random.default_rng(11))
-    assert found(scene).max() == 1
-    parts = found(scene, split_disconnected=True)
-    assert consecutive(parts).max() == 2
-    assert parts[3, 3] == parts[12, 12] != parts[22, 5]
 
 
 def test_threads_do_not_change_the_labels() -> None:

@@ -311,18 +311,6 @@ def test_a_method_that_clusters_otherwise_is_refused(tmp_path: Path) -> None:
         write_clustering(folder)
 
 
-def test_a_setting_that_the_server_does_not_know_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "nuclei"
-    shutil.copytree(ROOT / "model_repository" / "nuclei", folder)
-    path = folder / "config.pbtxt"
-    known = r"\"min_pixels\":"
-    text = path.read_text()
-    assert known in text
-    path.write_text(text.replace(known, rf"\"split_disconnected\":1,{known}"))
-    with pytest.raises(ExportError, match="does not split"):
-        write_clustering(folder)
-
-
 def test_the_constants_are_the_gateways() -> None:
     here = (theirs.ROUNDS, theirs.REACH, theirs.LOOSE, theirs.APART, theirs.OUTWEIGHS)
     assert (*here, theirs.FEW, theirs.NEVER_SURE) == (

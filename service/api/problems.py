@@ -168,17 +168,18 @@ BY_CODE: Final = {
 
 def document(error: Exception, request_id: str) -> tuple[Problem, dict[str, Any]]:
     """Return the kind of an error, and its problem document."""
+    named = {"fields": {"request_id": request_id}}  # what a caller reports is what one looks for
     if was_short(error):  # met where nothing large was thought of: a body, an answer
         cause, error = error, errors.OutOfMemory()
         error.__cause__ = cause
     if not isinstance(error, errors.DiscernError):
-        _LOG.error("unexpected error", exc_info=error)
+        _LOG.error("unexpected error", exc_info=error, extra=named)
         return _INTERNAL, _document(
             _INTERNAL, "The fault is on this side and has been logged.", request_id
         )
     problem = PROBLEMS.get(type(error), _INTERNAL)
     if problem.status >= 500:  # the caller gets one sentence, the log gets the cause
-        _LOG.warning("%s: %s", problem.code, error.detail, exc_info=error.__cause__)
+        _LOG.warning("%s: %s", problem.code, error.detail, exc_info=error.__cause__, extra=named)
     extensions = {
         name: value
         for name in ("limit", "parameter", "stage")

@@ -28,7 +28,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class HumanFormatter(logging.Formatter):
-    """Time, level, message, then the fields as ``name=value``."""
+    """Time, level, message, then the fields as ``name=value``; below them a traceback."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
@@ -36,7 +36,8 @@ class HumanFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of text."""
         fields = getattr(record, "fields", {})
-        return " ".join((super().format(record), *(f"{k}={v}" for k, v in fields.items())))
+        line, end, traceback = super().format(record).partition("\n")
+        return " ".join((line, *(f"{k}={v}" for k, v in fields.items()))) + end + traceback
 
 
 def configure_logging(level: str, style: Literal["auto", "json", "human"]) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from fastapi.responses import StreamingResponse
 
 from service import errors
 from service.api.problems import PROBLEMS
+from service.telemetry.logs import JsonFormatter
 from tests.unit.gateway.calls import Call, Connect, StartApp
 
 ABSTRACT = {
@@ -83,6 +85,24 @@ async def test_an_unknown_error_is_answered_with_every_header_and_logged_once(
     assert caplog.text.count("unexpected error") == 1
     counted = app.state.gateway.metrics.request_duration.labels("GET", "/fails", "500").collect()
     assert [s.value for s in counted[0].samples if s.name.endswith("_count")] == [1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "level"), [(_fails, "ERROR"), (_lacks_memory, "WARNING")], ids=["unknown", "known"]
+)
+async def test_the_cause_of_a_fault_is_logged_under_the_id_that_the_caller_has(
+    start_app: StartApp,
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    fault: Callable[[], Awaitable[None]],
+    level: str,
+) -> None:
+    app = await start_app()
+    app.add_api_route("/fails", fault)
+    answer = await (await connect(app)).get("/fails")
+    (logged,) = (record for record in caplog.records if record.exc_info)
+    line = json.loads(JsonFormatter().format(logged))
+    assert (logged.levelname, line["request_id"]) == (level, answer.json()["request_id"])
 
 
 async def test_an_answer_that_has_begun_breaks_off(start_app: StartApp) -> None:

@@ -36,6 +36,12 @@ def test_people_get_the_fields_as_text() -> None:
     assert line.endswith("INFO    request request_id=r1 trace_id=t1 client=tester total_ms=12.5")
 
 
+def test_people_get_the_fields_before_a_traceback() -> None:
+    first, *rest = HumanFormatter().format(record("failed", error=True)).splitlines()
+    assert first.endswith("failed request_id=r1 trace_id=t1 client=tester total_ms=12.5")
+    assert rest[-1] == "ValueError: broken"
+
+
 @pytest.mark.parametrize("value", [object(), {1, 2}, ValueError("x")])
 def test_what_json_cannot_hold_is_written_as_text(value: object) -> None:
     made = record("odd")

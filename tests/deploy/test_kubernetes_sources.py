@@ -44,6 +44,9 @@ from tests.deploy.manifests import (
 pytestmark = needs_kubectl
 Rule = Callable[[references.Resources], Iterator[str]]
 
+SET_IMAGE: Final = re.compile(
+    r"cd (\S+) && kustomize edit set image ([^\s=@]+)(?:=([^\s@]+))?@sha256:…"
+)
 SETTINGS: Final = {f"DISCERN_{name.upper()}" for name in Settings.model_fields}
 GATEWAY_METRICS: Final = {metric.name for metric in Metrics().registry.collect()}
 TRITON_METRICS: Final = {
@@ -293,19 +296,30 @@ def test_models_by_image_volume_come_from_the_gateways_image_and_are_compared() 
     } == {("models", "/models", True)}
 
 
-def test_an_image_set_in_an_overlay_reaches_the_volume_too(tmp_path: Path) -> None:
-    tree = tmp_path / "k8s"
-    shutil.copytree(ROOT / "k8s", tree)
+def render_with_image(tmp_path: Path, overlay: str, name: str, new: str) -> str:
+    """Do to a copy of the manifests what ``kustomize edit set image`` does, and render it."""
+    shutil.copytree(ROOT / "k8s", tmp_path / "k8s")
     shutil.copytree(ROOT / "monitoring", tmp_path / "monitoring")
-    overlay = tree / "overlays/triton-gpu-image-volume"
-    with (overlay / "kustomization.yaml").open("a", encoding="utf-8") as file:
-        file.write("images: [{name: discern, newName: registry.example/discern, newTag: '9'}]\n")
-    text = subprocess.run(
-        ["kubectl", "kustomize", str(overlay)], capture_output=True, text=True, check=True
-    ).stdout
-    assert set(re.findall(r"(?:image|reference): (\S*discern\S*)", text)) == {
-        "registry.example/discern:9"
-    }
+    with (tmp_path / overlay / "kustomization.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"images: [{{name: {name}, newName: {new}, newTag: '9'}}]\n")
+    command = ["kubectl", "kustomize", str(tmp_path / overlay)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_an_image_set_in_an_overlay_reaches_the_volume_too(tmp_path: Path) -> None:
+    overlay, new = "k8s/overlays/triton-gpu-image-volume", "registry.example/discern"
+    text = render_with_image(tmp_path, overlay, "discern", new)
+    assert set(re.findall(r"(?:image|reference): (\S*discern\S*)", text)) == {f"{new}:9"}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "name", "new"), SET_IMAGE.findall((ROOT / "docs/DEPLOY.md").read_text("utf-8"))
+)
+def test_an_image_set_as_the_page_says_is_the_one_that_runs(
+    tmp_path: Path, overlay: str, name: str, new: str
+) -> None:
+    text = render_with_image(tmp_path, overlay, name, new or name)
+    assert f"image: {new or name}:9\n" in text
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -1,7 +1,7 @@
 # The gateway: no compiler, no pip, no torch. docs/DEPLOY.md says how to build it behind a mirror.
 #
-# The digest is the multi-platform index that the tag named in August 2026; `make images` says when
-# the tag has moved on. Any image with Python 3.11 or newer, a shell and coreutils will do.
+# The digest is the multi-platform index that the tag named in August 2026; that page also says how
+# to look up the one it names now. Any image with Python 3.11 or newer, a shell and coreutils will do.
 ARG BASE_IMAGE=docker.io/library/python:3.11.15-slim-trixie@sha256:db3ff2e1800a8581e2c48a27c3995339d47bdf046da21c7627accd3d51053a93
 
 FROM ${BASE_IMAGE} AS build

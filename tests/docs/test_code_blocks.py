@@ -21,6 +21,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/API.md", "docs/TUTORIAL.md")
+TALKING_OF_MAKE = (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "Dockerfile")
 SERVED = ("README.md", "docs/API.md")
 """Pages that take a running server for granted."""
 
@@ -28,6 +29,8 @@ _BLOCK = re.compile(
     r"(?:<!-- not executed: (?P<why>.+?) -->\s*\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+_TARGET_NAMED = re.compile(r"`make ((?:[a-z-]+ ?)+)`")
+_TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 _COMMAND = re.compile(r"^(?:make|python|pip|curl|discern|docker|kubectl|git) ", re.MULTILINE)
 
 
@@ -120,6 +123,17 @@ def test_every_command_is_in_a_block_that_runs_or_says_why_not(page: str) -> Non
         code for code in silent if code not in {b.code for b in blocks_of(page) if b.why_not}
     ]
     assert unexplained == []
+
+
+def test_every_command_of_make_that_is_named_is_there() -> None:
+    there = set(_TARGET.findall((ROOT / "Makefile").read_text(encoding="utf-8")))
+    named = {
+        (target, page.name)
+        for page in TALKING_OF_MAKE
+        for targets in _TARGET_NAMED.findall(page.read_text(encoding="utf-8"))
+        for target in targets.split()
+    }
+    assert [pair for pair in named if pair[0] not in there] == []
 
 
 @pytest.mark.parametrize("page", PAGES)

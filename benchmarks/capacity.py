@@ -93,7 +93,7 @@ async def _measure(arguments: argparse.Namespace) -> None:
             stages = await _one_by_one(client, image, arguments.model, arguments.requests)
             spent = (_cpu_s(pid) - began) / arguments.requests
     print(f"{arguments.image.name}, {arguments.requests} requests, one thread for each part")
-    print(f"CPU of a request {spent * 1e3:.1f} ms")
+    print(f"CPU of a request {spent * 1e3:.1f} ms, that of the network (inference) included")
     for stage in stages[0]:
         print(f"  {stage:12} median {median(entry[stage] for entry in stages):7.2f} ms")
 

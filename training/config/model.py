@@ -6,9 +6,10 @@ from typing import Final, Literal
 
 from pydantic.dataclasses import dataclass
 
-from training.config.checks import STRICT, Count, NotNegative, Whole, require
+from training.config.checks import STRICT, Count, NotNegative, Positive, Whole, require
 
 Coordinates = Literal["none", "linear", "periodic"]
+Ground = Literal["dark", "bright"]
 NetworkName = Literal["unet", "enet", "erfnet", "fpn"]
 
 WIDTHS: Final[dict[str, tuple[int, ...]]] = {
@@ -55,6 +56,11 @@ class ModelConfig:
     style : bool
         ``unet`` only: shift the maps on the way up by a vector of what the image is like as a whole
         (`training.models.style`).
+    ground : Ground
+        What an image is where it holds nothing, ``dark`` or ``bright``: without contrast it is all
+        0 or all 1 to the network, as the ground beside objects is.
+    least_contrast : float
+        Grey levels that are spread over 0 to 1 at the least, so that noise is not blown up.
     """
 
     network: NetworkName = "unet"
@@ -66,6 +72,8 @@ class ModelConfig:
     coordinates: Coordinates = "linear"
     position_px: NotNegative = 0.0
     style: bool = False
+    ground: Ground = "dark"
+    least_contrast: Positive = 4.0
 
     def __post_init__(self) -> None:
         """Fill in what the network decides, and check what no type says."""

@@ -33,7 +33,7 @@ class PixelNetwork(nn.Module, ABC):
         self.config = config
         self.method = method
         self.channels = 3 + CHANNELS[config.coordinates]
-        self.normalise = Normalise()
+        self.normalise = Normalise(config)
 
     def add_heads(self, inputs: int, classes: int) -> None:
         """Build the heads.

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.config.model import ModelConfig
+
 _GRID = 64
 """The range of grey values is estimated on a grid of 64 x 64 pixels, whatever the image's size."""
 
 _LOW, _HIGH = 0.01, 0.998
 """Quantiles that become 0 and 1; those of StarDist, robust to hot pixels."""
-
-_SMALLEST_SPAN = 4.0
-"""Grey levels: an empty image stays flat instead of showing its noise at full contrast."""
 
 _PERIODS_PX = (16.0, 64.0)
 """Wavelengths of the periodic position channels."""
@@ -26,7 +25,17 @@ class Normalise(nn.Module):
     """Map the robust range of each image's grey values to [0, 1]; colour ratios stay.
 
     Input and output are (N, 3, H, W) float32; the input lies in 0..255.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        ``ground`` and ``least_contrast``.
     """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.ground = config.ground
+        self.least_contrast = config.least_contrast
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalise each image by itself."""
@@ -36,7 +45,9 @@ class Normalise(nn.Module):
         last = _GRID * _GRID - 1
         low = ordered[:, round((1 - _LOW) * last)].view(-1, 1, 1, 1)
         high = ordered[:, round((1 - _HIGH) * last)].view(-1, 1, 1, 1)
-        return (image - low) / (high - low).clamp_min(_SMALLEST_SPAN)
+        span = (high - low).clamp_min(self.least_contrast)
+        # The same wherever the span is the image's own.
+        return (image - low) / span if self.ground == "dark" else 1 + (image - high) / span
 
 
 def pixel_index(image: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from training.config.model import ModelConfig
+from training.config.model import Ground, ModelConfig
 from training.models.normalise import (
     Normalise,
     linear_coordinates,
@@ -50,30 +51,49 @@ def test_embeddings_of_a_fresh_network_differ_between_pixels() -> None:
 
 def test_normalisation_forgets_brightness_and_contrast() -> None:
     image = pictures(2, 3, 96, 64, high=200)
-    normalise = Normalise()
+    normalise = Normalise(ModelConfig())
     torch.testing.assert_close(normalise(image), normalise(image * 0.7 + 30), atol=1e-4, rtol=0)
 
 
 def test_normalisation_brings_the_robust_range_to_zero_and_one() -> None:
     image = pictures(1, 1, 64, 64).expand(1, 3, 64, 64)
-    values = Normalise()(image)[0, 0].flatten()
+    values = Normalise(ModelConfig())(image)[0, 0].flatten()
     assert torch.quantile(values, 0.01).item() == pytest.approx(0, abs=0.01)
     assert torch.quantile(values, 0.998).item() == pytest.approx(1, abs=0.01)
 
 
-@pytest.mark.parametrize("level", [0, 7, 255])
-def test_a_constant_image_stays_flat(level: int) -> None:
-    assert Normalise()(torch.full((1, 3, 40, 40), float(level))).count_nonzero() == 0
+@pytest.mark.parametrize("level", [0.0, 7.0, 255.0])
+@pytest.mark.parametrize(("ground", "expected"), [("dark", 0), ("bright", 1)])
+def test_an_image_without_contrast_is_ground_all_over(
+    ground: Ground, expected: int, level: float
+) -> None:
+    flat = torch.full((1, 3, 40, 40), level)
+    assert (Normalise(ModelConfig(ground=ground))(flat) == expected).all()
+
+
+def test_the_ground_makes_no_difference_where_there_is_contrast() -> None:
+    image = pictures(2, 3, 96, 64)
+    dark, bright = (Normalise(ModelConfig(ground=ground))(image) for ground in get_args(Ground))
+    torch.testing.assert_close(dark, bright, atol=1e-5, rtol=0)
+
+
+def test_less_contrast_than_the_least_is_not_spread() -> None:
+    image = pictures(1, 3, 64, 64, low=100, high=110)
+    spread, kept = (
+        Normalise(ModelConfig(ground="bright", least_contrast=least))(image) for least in (4, 100)
+    )
+    assert spread.min() < 0.1
+    torch.testing.assert_close(kept, 1 + (image - image.max()) / 100, atol=0.02, rtol=0)
 
 
 def test_faint_noise_is_not_blown_up_to_full_contrast() -> None:
-    assert Normalise()(pictures(1, 3, 64, 64, low=10, high=12)).abs().max() < 0.5
+    assert Normalise(ModelConfig())(pictures(1, 3, 64, 64, low=10, high=12)).abs().max() < 0.5
 
 
 def test_colour_ratios_survive_normalisation() -> None:
     image = pictures(1, 3, 64, 64)
     image[:, 0] = 200
-    normalised = Normalise()(image)
+    normalised = Normalise(ModelConfig())(image)
     assert normalised[:, 0].std() == 0
     assert normalised[:, 1].std() > 0.1
 

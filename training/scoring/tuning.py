@@ -103,7 +103,7 @@ def tune(
     yield best
     best = yield from climb(pairs, best, (_groupings, _joins, _masks))
     if refit:
-        # Scores as good: the curve is kept also where no smallest score helps.
+        # Without a smallest score AP is the same with any curve, and the search would keep the old.
         best = _with_curve(pairs, best.recipe)
     yield (yield from climb(pairs, best, [partial(_leasts, pairs, refit=refit)]))
 

@@ -87,7 +87,7 @@ class DecodedImage:
     source_bits : int
         Bits per channel in the file; above 8, `scaled_range` says what was mapped to 0..255.
     scaled_range : tuple of float, optional
-        The two source values (percentiles of the image) that became 0 and 255.
+        The two source values (about percentiles of the image) that became 0 and 255.
     frames : int
         Frames or pages in the file; only one is used.
     plane : Plane

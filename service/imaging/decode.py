@@ -81,7 +81,7 @@ def decode_image(data: bytes, limits: ImageLimits, plane: Plane = FIRST_PAGE) ->
     DecodedImage
         RGB, 8 bits, upright. Grey becomes three equal channels; palettes are resolved;
         transparency shows a white ground; CMYK becomes RGB; more than 8 bits, signed and floating
-        point values are scaled by percentiles (`service.imaging.depth`).
+        point values are scaled (`service.imaging.depth`).
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""From more than 8 bits to 8: a linear map between two percentiles of the image.
+"""From more than 8 bits to 8: a linear map from about two percentiles of the image.
 
 The percentiles are 1 and 99.8, as is common for fluorescence images (StarDist and CSBDeep use the
-same): a hot pixel or a dead one does not decide the contrast, while the few bright objects of a
-sparse field keep theirs. Colour channels share one map, so that hues stay.
+same): a hot pixel or a dead one does not decide the contrast. Objects that they leave out widen the
+range (`service.imaging.contrast`). Colour channels share one map, so that hues stay.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.arrays import Float64, UInt8
+from service.imaging.contrast import widened
 
 LOW_PERCENT: Final = 1.0
 HIGH_PERCENT: Final = 99.8
@@ -28,21 +29,22 @@ SAMPLE: Final = 2**22
 def scale_to_8_bits(
     values: npt.NDArray[Any],
 ) -> tuple[UInt8, tuple[float, float]]:
-    """Map values linearly so that the low percentile becomes 0 and the high one 255.
+    """Map values linearly so that the low end of the range becomes 0 and the high one 255.
 
     Parameters
     ----------
-    values : array of integers or floats
-        Any shape, not empty.
+    values : (H, W) or (H, W, C) array of integers or floats
+        Not empty.
 
     Returns
     -------
     scaled : array of uint8
         Of the same shape; NaN and minus infinity become 0, plus infinity 255.
     scaled_range : tuple of float
-        The values that became 0 and 255. Where both percentiles are the same number, the least and
-        greatest finite value stand in, so that a few bright pixels on an even ground are kept; a
-        constant image becomes 0 throughout, and one without any finite value has range (0, 0).
+        The values that became 0 and 255: the percentiles, or what `widened` makes of them. Where
+        both percentiles are the same number, the least and greatest finite value stand in, so that
+        a few bright pixels on an even ground are kept; a constant image becomes 0 throughout, and
+        one without any finite value has range (0, 0).
 
     Notes
     -----
@@ -52,15 +54,17 @@ def scale_to_8_bits(
     flat = np.ascontiguousarray(values).reshape(-1)
     scaled = np.empty(flat.shape, np.uint8)
     if flat.dtype in (np.uint16, np.int16):
-        low, high = _scale_16_bits(flat, scaled)
+        low, high = _scale_16_bits(values, flat, scaled)
     else:
         # Casting a signalling NaN counts as an invalid operation; what becomes of NaN is settled.
         with np.errstate(invalid="ignore"):
-            low, high = _scale_wide(flat, scaled)
+            low, high = _scale_wide(values, flat, scaled)
     return scaled.reshape(values.shape), (low, high)
 
 
-def _scale_16_bits(flat: npt.NDArray[Any], scaled: UInt8) -> tuple[float, float]:
+def _scale_16_bits(
+    values: npt.NDArray[Any], flat: npt.NDArray[Any], scaled: UInt8
+) -> tuple[float, float]:
     """Scale by a table of all 65,536 values."""
     # Signed values become unsigned in the same order when the sign bit is turned over.
     shift = -(2**15) if flat.dtype == np.int16 else 0
@@ -73,24 +77,30 @@ def _scale_16_bits(flat: npt.NDArray[Any], scaled: UInt8) -> tuple[float, float]
         counts += histogram.ravel().astype(np.int64)
     cumulative = np.cumsum(counts)
     share = np.ceil(np.array([LOW_PERCENT, HIGH_PERCENT]) / 100 * codes.size)
-    low, high = (int(code) for code in np.searchsorted(cumulative, share))
+    low, high = (float(code) + shift for code in np.searchsorted(cumulative, share))
     if low == high:
         present = np.flatnonzero(counts)
-        low, high = int(present[0]), int(present[-1])
-    table = _ramp(np.arange(2**16, dtype=np.float64), low, high)
+        low, high = float(present[0]) + shift, float(present[-1]) + shift
+    else:
+        low, high = widened(values, low, high)
+    table = _ramp(np.arange(2**16, dtype=np.float64) + shift, low, high)
     for start in range(0, codes.size, BLOCK):
         scaled[start : start + BLOCK] = table[codes[start : start + BLOCK]]
-    return float(low + shift), float(high + shift)
+    return low, high
 
 
-def _scale_wide(flat: npt.NDArray[Any], scaled: UInt8) -> tuple[float, float]:
+def _scale_wide(
+    values: npt.NDArray[Any], flat: npt.NDArray[Any], scaled: UInt8
+) -> tuple[float, float]:
     """Scale 32- and 64-bit values block by block."""
     sample = flat[:: max(1, flat.size // SAMPLE)].astype(np.float64)
     sample = sample[np.isfinite(sample)]
     low = high = 0.0
     if sample.size:
         low, high = np.percentile(sample, [LOW_PERCENT, HIGH_PERCENT], method="inverted_cdf")
-    if low == high and sample.size:
+    if low != high:
+        low, high = widened(values, float(low), float(high))
+    elif sample.size:
         low, high = sample.min(), sample.max()
     for start in range(0, flat.size, BLOCK):
         block = flat[start : start + BLOCK].astype(np.float64)

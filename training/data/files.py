@@ -35,7 +35,7 @@ _ANY_SIZE: Final = ImageLimits(max_bytes=2**32, max_pixels=2**30, max_side_px=2*
 def read_image(path: Path) -> UInt8:
     """Read a picture as the gateway does: (H, W) uint8 when it is grey, else (H, W, 3) RGB.
 
-    Any format and depth that it takes; more than 8 bits are scaled by percentiles
+    Any format and depth that it takes; more than 8 bits are scaled
     (`service.imaging.decode`).
 
     Raises

@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from service.imaging.depth import scale_to_8_bits
 from service.imaging.geometry import fit
 from service.masks.rle import decode
 from training.cli import main
+from training.data.dataset import Sample
 from training.data.synthetic import NucleiDataset, SticksDataset
 from training.deployment.export import open_artefact
 from training.metrics.pieces import cut_and_kept
@@ -111,6 +113,62 @@ def test_nuclei_finds_drawn_nuclei_of_several_sizes(radius_px: float) -> None:
         )
     )
     assert score.ap(0.5) > 0.8
+
+
+def two_discs(side: int, dtype: str, ground: float, contrast: float, noise: float) -> Sample:
+    """Draw two discs of 21 px, blurred as by a lens, on a noisy field."""
+    labels = np.zeros((side, side), np.int32)
+    for number, centre in enumerate(((80, 60), (180, 150)), start=1):
+        cv2.circle(labels, centre, 10, number, -1)
+    seen = cv2.GaussianBlur((labels > 0).astype(np.float32), (0, 0), 1.5)
+    grey = np.random.default_rng(3).normal(ground + contrast * seen, noise)
+    data = grey.clip(0, np.iinfo(dtype).max).astype(dtype)
+    pixels = data.astype(np.uint8) if dtype == "uint8" else scale_to_8_bits(data)[0]
+    return Sample("two discs", pixels, labels)
+
+
+@pytest.mark.parametrize("name", ["nuclei", "nuclei-fast"])
+@pytest.mark.parametrize("side", [256, 512])
+@pytest.mark.parametrize(
+    ("dtype", "ground", "contrast", "noise"),
+    [
+        ("uint8", 230, -30, 2),
+        ("uint8", 230, -90, 2),
+        ("uint8", 12, 20, 1.5),
+        ("uint8", 12, 240, 0.5),
+        ("uint16", 200, 200, 10),
+        ("uint16", 200, 4000, 10),
+        ("uint16", 60_000, -20_000, 500),
+    ],
+)
+def test_two_nuclei_on_a_wide_field_are_found_whole(
+    name: str, side: int, dtype: str, ground: float, contrast: float, noise: float
+) -> None:
+    artefact = open_artefact(REPOSITORY / name)
+    drawn = two_discs(side, dtype, ground, contrast, noise)
+    labels = segment(artefact, as_rgb(drawn.image), artefact.recipe)
+    score = score_labels(drawn.name, drawn.labels, labels)
+    assert score.matchings[0.8].ap == 1
+
+
+@pytest.mark.parametrize("name", ["nuclei", "nuclei-fast"])
+@pytest.mark.parametrize("margin", [2, 30])
+def test_a_black_margin_does_not_hide_pale_nuclei(name: str, margin: int) -> None:
+    artefact = open_artefact(REPOSITORY / name)
+    drawn = two_discs(256, "uint8", ground=230, contrast=-30, noise=2)
+    drawn.image[:, -margin:] = 0
+    labels = segment(artefact, as_rgb(drawn.image), artefact.recipe)
+    assert score_labels(drawn.name, drawn.labels, labels).matchings[0.8].ap == 1
+
+
+@pytest.mark.parametrize("name", ["nuclei", "nuclei-fast"])
+@pytest.mark.parametrize("colour", [(0, 0, 1), (0, 1, 0), (1, 0, 0), (1, 0, 1)])
+def test_the_colour_of_a_dye_makes_no_difference(name: str, colour: tuple[int, ...]) -> None:
+    artefact = open_artefact(REPOSITORY / name)
+    grey = as_rgb(NucleiDataset(count=1, seed=5, min_objects=20, max_objects=20)[0].image)
+    tinted = grey * np.array(colour, np.uint8)
+    expected, labels = (segment(artefact, image, artefact.recipe) for image in (grey, tinted))
+    np.testing.assert_array_equal(labels, expected)
 
 
 def test_padding_does_not_change_the_masks_of_nuclei() -> None:

@@ -36,7 +36,7 @@ EXAMPLES = 2
 
 
 class NotFinite(RuntimeError):
-    """The loss is NaN or infinite; the batch was saved."""
+    """The loss or its gradient is NaN or infinite; the batch was saved."""
 
 
 class Reporter(Protocol):
@@ -88,7 +88,8 @@ def train(
     Raises
     ------
     NotFinite
-        If the loss is NaN or infinite; the batch lies in ``folder/not-finite.pt``.
+        If the loss or its gradient is NaN or infinite; what the step was to learn from lies in
+        ``folder/not-finite.pt``.
     CheckpointError
         If the run in `folder` is of another network.
     CompileError
@@ -152,10 +153,12 @@ def _step(
             terms = _losses(run, network, *batches[-1], part)
             torch.autograd.backward([terms["total"] / optim.accumulate])
         parts.append({name: value.detach() for name, value in terms.items()})
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), optim.clip)
     means = _means(parts, run.ranks)
-    if not math.isfinite(means["total"]):
-        raise NotFinite(_save_batch(run, batches, parts))
-    nn.utils.clip_grad_norm_(run.model.parameters(), optim.clip)
+    # A loss that is finite can have a gradient that is not, which would spoil the weights.
+    for name, value in (("loss", means["total"]), ("gradient", float(norm))):
+        if not math.isfinite(value):
+            raise NotFinite(_save_batch(run, batches, name))
     run.optimizer.step()
     return means | {"rate": rate}
 
@@ -185,16 +188,19 @@ def _means(parts: Sequence[Mapping[str, Tensor]], ranks: Ranks) -> dict[str, flo
     return dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
 
 
-def _save_batch(
-    run: Run, batches: Sequence[tuple[Tensor, Targets]], parts: Sequence[Mapping[str, Tensor]]
-) -> str:
-    """Save the batch whose loss is not finite, and say where it is."""
-    bad = [index for index, terms in enumerate(parts) if not torch.isfinite(terms["total"])]
-    images, targets = batches[bad[0] if bad else -1]
+def _save_batch(run: Run, batches: Sequence[tuple[Tensor, Targets]], what: str) -> str:
+    """Save what a step was to learn from, and say where it is and how the run can go on."""
     name = "not-finite.pt" if run.ranks.is_first else f"not-finite-{run.ranks.rank}.pt"
-    content = {"images": images, "labels": targets.labels, "step": run.state.step}
+    content = {
+        "images": torch.cat([images for images, _ in batches]),
+        "labels": torch.cat([targets.labels for _, targets in batches]),
+        "step": run.state.step,
+    }
     torch.save(content, run.folder / name)
-    return f"step {run.state.step}: the loss is not finite; the batch is in {run.folder / name}"
+    return (
+        f"step {run.state.step}: the {what} is not finite; the batch is in {run.folder / name}. "
+        "Continued as it is, the run comes to it again: lower optim.learning_rate"
+    )
 
 
 @torch.no_grad()

@@ -181,6 +181,21 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_batch(
     assert saved["labels"].shape == (2, 64, 64)
 
 
+def test_a_gradient_that_is_not_finite_reaches_no_weights(
+    tiny: Config, train_set: NucleiDataset, val_set: NucleiDataset, tmp_path: Path
+) -> None:
+    config = with_optim(
+        tiny, learning_rate=1e3, warmup_steps=0, steps=50, validate_every_steps=1, accumulate=2
+    )
+    with pytest.raises(engine.NotFinite, match=r"is not finite.* lower optim\.learning_rate"):
+        engine.train(config, train_set, val_set, tmp_path, Recorder())
+    saved = torch.load(tmp_path / "not-finite.pt", weights_only=True)
+    assert saved["images"].shape == (4, 3, 64, 64)
+    state = checkpoint.load(tmp_path / "last.pt")
+    assert saved["step"] == state.step
+    assert all(state.model[name].isfinite().all() for name in state.model if "running" not in name)
+
+
 def test_validation_shows_what_the_curve_of_other_weights_would_leave_out(
     tiny: Config, train_set: NucleiDataset, val_set: NucleiDataset, tmp_path: Path
 ) -> None:

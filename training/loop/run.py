@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from training.config.experiment import Config
+from training.config.read import as_literal
 from training.data.dataset import Dataset
 from training.loop import checkpoint as checkpoints
 from training.loop.batches import batch_at
 from training.loop.checkpoint import Checkpoint, CheckpointError
 from training.loop.encoder_weights import SUFFIXES, load_encoder
 from training.loop.ranks import Ranks
-from training.loop.warm_start import warm_start
+from training.loop.warm_start import WarmStartError, warm_start
 from training.models.build import build_model
 from training.models.network import PixelNetwork
+from training.report.card import config_of
 
 
 @dataclass(slots=True)
@@ -61,7 +63,7 @@ def open_run(config: Config, train_set: Dataset, folder: Path, ranks: Ranks) -> 
     if config.start and last is None:
         images, _ = batch_at(train_set, config, 0)
         for network in (model, average):
-            _begin_with(network, Path(config.start), images.to(ranks.device))
+            _begin_with(network, config, images.to(ranks.device))
     trained: nn.Module = model
     if ranks.size > 1 and ranks.device.type == "cuda":
         trained = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
@@ -97,11 +99,33 @@ def save_run(run: Run) -> None:
         checkpoints.save(run.folder / "last.pt", state)
 
 
-def _begin_with(network: PixelNetwork, path: Path, images: Tensor) -> None:
+def _begin_with(network: PixelNetwork, config: Config, images: Tensor) -> None:
+    path = Path(config.start)
     if path.suffix in SUFFIXES:
         load_encoder(network, path)
-    else:
+        return
+    try:
         warm_start(network, path, images)
+    except WarmStartError as error:
+        raise WarmStartError("\n".join([str(error), *_unlike(path, config)])) from error
+
+
+def _unlike(folder: Path, config: Config) -> list[str]:
+    """Say in which settings of the network a configuration differs from a model folder's card."""
+    card = folder / "MODEL_CARD.md"
+    try:
+        stated = config_of(card.read_text(), "data", "model", "loss")
+    except (OSError, ValueError):  # there is none, or another hand wrote it
+        return []
+    if stated is None:
+        return []
+    # A card does not state what a single class is called.
+    theirs, ours = _shape(replace(stated, category=config.category)), _shape(config)
+    return [
+        f"{card} says {key}={as_literal(value)}, the configuration {as_literal(ours[key])}"
+        for key, value in theirs.items()
+        if value != ours[key]
+    ]
 
 
 def _check_same(path: Path, before: Config, now: Config) -> None:

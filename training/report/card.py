@@ -95,13 +95,33 @@ def data_of(card: str) -> DataConfig | None:
     ConfigError
         If they are not what `write_card` writes.
     """
+    stated = config_of(card, "data")
+    return None if stated is None else stated.data
+
+
+def config_of(card: str, *tables: str) -> Config | None:
+    """Give those tables of the settings that a card states; None where it states none of them.
+
+    Parameters
+    ----------
+    card : str
+        As `write_card` gives it.
+    *tables : str
+        Such as ``model``; the others have their defaults.
+
+    Raises
+    ------
+    ConfigError
+        If they are not what `write_card` writes.
+    """
     _, settings, _ = _parted(card)
     try:
         stated = json.loads(settings or "{}")
     except ValueError as error:
         raise ConfigError(f"the settings are not JSON: {error}") from error
-    data = stated.get("data") if isinstance(stated, dict) else None
-    return None if data is None else from_dict({"name": "card", "data": data}).data
+    known = stated if isinstance(stated, dict) else {}
+    asked = {table: known[table] for table in tables if known.get(table) is not None}
+    return from_dict({"name": "card", **asked}) if asked else None
 
 
 def _parted(card: str) -> tuple[str, str, str]:

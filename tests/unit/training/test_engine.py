@@ -23,8 +23,12 @@ from training.config.model import ModelConfig
 from training.data.synthetic import NucleiDataset
 from training.loop import checkpoint, engine
 from training.loop.checkpoint import Checkpoint, CheckpointError
+from training.loop.ranks import Ranks
+from training.loop.run import open_run
+from training.loop.warm_start import WarmStartError
 from training.models.build import build_model
 from training.models.serving import served
+from training.report.card import write_card
 
 
 def with_optim(config: Config, **settings: Any) -> Config:
@@ -306,6 +310,33 @@ def test_a_run_begins_with_known_weights_and_goes_on_without_them(
     shutil.rmtree(folder)
     config = with_optim(config, steps=2)
     assert engine.train(config, train_set, val_set, tmp_path / "run", Recorder()).step == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"model": {"widths": (4, 6)}},
+            r"says model\.widths=\[8, 12\], the configuration \[4, 6\]$",
+        ),
+        (
+            {"data": {"kind": "coco", "classes": ("a", "b")}},
+            r'says classes=\["nucleus"\], the configuration \["a", "b"\]$',
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_told_by_the_settings_that_differ(
+    tiny: Config, train_set: NucleiDataset, tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    folder = write_folder(build_model(tiny), tmp_path / "model")
+    card = write_card(tiny, state={"step": 1, "elapsed_s": 1, "parameters": 1}, results=[])
+    (folder / "MODEL_CARD.md").write_text(card)
+    tables = {name: replace(getattr(tiny, name), **values) for name, values in change.items()}
+    other = replace(tiny, start=str(folder), **tables)
+    with pytest.raises(
+        WarmStartError, match=rf"(?s)has shape.* here\n{folder}/MODEL_CARD\.md {words}"
+    ):
+        open_run(other, train_set, tmp_path / "run", Ranks())
 
 
 def test_a_run_can_begin_with_the_encoder_of_a_file(

@@ -20,7 +20,7 @@ from pycocotools import mask as coco_mask
 from service.arrays import Bool
 from service.masks import rle
 from training.data.dataset import IGNORE, DataError, Sample
-from training.data.files import read_image, require_size
+from training.data.files import read_image
 
 Entry = Mapping[str, Any]
 Mask = Bool
@@ -129,7 +129,9 @@ class CocoDataset:
         path = self.folder / image["file_name"]
         pixels = read_image(path)
         size = pixels.shape[:2]
-        require_size(path, size, (image["height"], image["width"]))
+        stated = (image["height"], image["width"])
+        if size != stated:
+            raise DataError([f"{path}: {size} pixels, {self.path} says {stated}"])
         labels = np.zeros(size, np.int32)
         things = []
         for entry in self.annotations.get(image["id"], ()):
@@ -182,7 +184,9 @@ def fill(form: object, size: tuple[int, ...]) -> Mask:
             raise ValueError(f"run lengths of {mask.shape} pixels, the image has {size}")
         return mask
     if not isinstance(form, list) or not form or not all(_is_polygon(part) for part in form):
-        raise ValueError("the segmentation is neither polygons nor run lengths")
+        raise ValueError(
+            "the segmentation is neither run lengths nor polygons [[x1, y1, x2, y2, x3, y3, ...]]"
+        )
     reach = 2 * max(size)  # pycocotools walks along every edge: a far corner, or NaN, fills memory
     if not all(abs(number) <= reach for part in form for number in part):
         raise ValueError("a corner of the polygon lies far outside the image")

@@ -243,7 +243,7 @@ def twice(root: Path) -> None:
     [
         (no_image, "a.png: no such file"),
         (corrupt_image, "a.png: the data is none of PNG, JPEG"),
-        (other_image, "a.png: (4, 8) pixels"),
+        (other_image, "instances_val2017.json says (6, 8)"),
         (not_json, "instances_val2017.json: not JSON"),
         (no_annotations, "has no list 'annotations'"),
         (no_height, "images[1] has no height"),
@@ -257,6 +257,7 @@ def twice(root: Path) -> None:
         (changed(category_id="17"), "annotation 2 names category_id '17', which is not there"),
         (changed(segmentation=None), "annotation 2: the segmentation is neither"),
         (changed(segmentation=[]), "annotation 2: the segmentation is neither"),
+        (changed(segmentation=[1, 2, 3, 4, 5, 6]), "nor polygons [[x1, y1, x2"),
         (changed(segmentation=[[1, 2, 3, 4]]), "annotation 2: the segmentation is neither"),
         (changed(segmentation=[[1, 2, 3, 4, 5, float("nan")]]), "far outside the image"),
         (changed(segmentation=[[1, 2, 3, 4, 5, -1e9]]), "far outside the image"),

@@ -248,11 +248,13 @@ def _class_of(path: Path, categories: Sequence[Entry], classes: tuple[str, ...])
 
 
 def _require_ids(path: Path, content: Mapping[str, Sequence[Entry]]) -> None:
-    """Refuse ids that stand twice, and annotations that point nowhere."""
+    """Refuse ids and files that stand twice, and annotations that point nowhere."""
     wrong = []
-    for table in ("images", "annotations", "categories"):
-        counts = Counter(entry["id"] for entry in content[table])
-        wrong += [f"{path}: id {i} stands twice in {table}" for i, n in counts.items() if n > 1]
+    for table, key in (
+        ("images", "id"), ("images", "file_name"), ("annotations", "id"), ("categories", "id")
+    ):  # fmt: skip
+        counts = Counter(entry[key] for entry in content[table])
+        wrong += [f"{path}: {key} {i} stands twice in {table}" for i, n in counts.items() if n > 1]
     for key, table in (("image_id", "images"), ("category_id", "categories")):
         known = {entry["id"] for entry in content[table]}
         wrong += [

@@ -238,6 +238,12 @@ def twice(root: Path) -> None:
     write(root, new)
 
 
+def one_file(root: Path) -> None:
+    new = content()
+    new["images"][1]["file_name"] = "a.png"
+    write(root, new)
+
+
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
@@ -252,6 +258,7 @@ def twice(root: Path) -> None:
         (changed(category_id=None), "annotations[1]: category_id must be a number or text"),
         (only_crowds, "no image with an instance of ['dog', 'cat']"),
         (twice, "id 1 stands twice in annotations"),
+        (one_file, "file_name a.png stands twice in images"),
         (changed(image_id=8), "annotation 2 names image_id 8, which is not there"),
         (changed(category_id=5), "annotation 2 names category_id 5, which is not there"),
         (changed(category_id="17"), "annotation 2 names category_id '17', which is not there"),

@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from service.arrays import Int32, UInt8
 from service.domain import ImageLimits
 from service.errors import RequestError
 from service.imaging.decode import decode_image
+from service.imaging.tiff import WHITE_IS_ZERO
 from training.data.dataset import IGNORE, DataError
 
 Labels = Int32
@@ -90,6 +92,8 @@ def read_labels(path: Path) -> Labels:
             if picture.mode != "P":
                 raise DataError([f"{path}: {pixels.shape[2]} channels, a label map has one"])
             pixels = np.asarray(picture)
+    elif pixels.dtype == np.uint8 and _is_inverted(path):
+        pixels = 255 - pixels  # as they are stored: ids are no brightness
     if pixels.dtype.kind not in "iu":
         raise DataError([f"{path}: {pixels.dtype} pixels, a label map has whole numbers"])
     low, high = int(pixels.min()), int(pixels.max())
@@ -145,6 +149,21 @@ def read_list(path: Path) -> tuple[str, ...]:
     if twice:
         raise DataError([f"{path}: {name} stands there twice" for name in twice])
     return tuple(ids)
+
+
+def _is_inverted(path: Path) -> bool:
+    """Tell whether 0 is white in a TIFF file, as in ImageJ's masks, for which OpenCV gives 255.
+
+    One of single bits is taken as it looks: facsimiles have 0 for white, whatever they show.
+    """
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return False
+    with Image.open(path) as picture:
+        return (
+            isinstance(picture, TiffImageFile)
+            and picture.mode == "L"
+            and picture.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
+        )
 
 
 def _bytes(path: Path) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from service.domain import ImageLimits
 from service.imaging.decode import decode_image
@@ -62,6 +63,14 @@ def test_microscopes_files_are_read_as_the_gateway_reads_them(root: Path) -> Non
     assert served.source_bits == 16
     assert np.array_equal(sample.image, served.pixels[:, :, 0])
     assert np.array_equal(sample.labels, LABELS)
+
+
+def test_labels_are_read_as_stored_where_0_is_white(root: Path) -> None:
+    path = root / "labels/a.tif"
+    tifffile.imwrite(path, LABELS.astype(np.uint8), photometric="miniswhite")
+    assert np.array_equal(read_labels(path), LABELS)
+    tifffile.imwrite(path, LABELS == 0, photometric="miniswhite")
+    assert np.array_equal(read_labels(path) > 0, LABELS > 0)
 
 
 def test_files_may_end_in_capital_letters(root: Path) -> None:

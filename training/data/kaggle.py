@@ -1,4 +1,7 @@
-"""Kaggle's layout of DSB2018: ``stage1_train/<id>/images/<id>.png`` and a mask per nucleus."""
+"""Kaggle's layout of DSB2018: ``stage1_train/<id>/images/<id>.png`` and a mask per nucleus.
+
+Images and masks of one's own may end otherwise, as those of `training.data.folder` may.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from training.data.dataset import DataError, Sample
-from training.data.files import ALLOWED, Labels, read_image, read_labels, require_size
+from training.data.files import (
+    ALLOWED,
+    IMAGE_ENDINGS,
+    LABEL_ENDINGS,
+    Labels,
+    find_file,
+    read_image,
+    read_labels,
+    require_size,
+)
 from training.data.splits import choose
 
 FOLDER = "stage1_train"
@@ -51,9 +63,9 @@ class KaggleDataset:
     def __getitem__(self, index: int) -> Sample:
         name = self.ids[index]
         folder = self.root / FOLDER / name
-        image = read_image(folder / "images" / f"{name}.png")
+        image = read_image(find_file(folder / "images", name, IMAGE_ENDINGS))
         masks = folder / "masks"
-        paths = sorted(masks.glob("*.png"))
+        paths = sorted(path for path in masks.glob("*.*") if path.suffix.lower() in LABEL_ENDINGS)
         if not paths and not (self.allow_empty and masks.is_dir()):
             raise DataError([f"{masks}: no mask in it; {ALLOWED}"])
         return Sample(name, image, _paint(paths, image.shape[:2]))

@@ -69,6 +69,19 @@ def test_kaggle_masks_become_labels_with_the_small_on_the_large(nuclei: Path) ->
     assert np.array_equal(first.image[:, :, 0], 255 - GREY)
 
 
+def test_kaggle_files_may_end_otherwise(nuclei: Path) -> None:
+    expected = samples(KAGGLE, nuclei)[0]
+    folder = nuclei / "stage1_train/a"
+    (folder / "images/a.png").rename(folder / "images/a.PNG")
+    (folder / "masks/0.png").rename(folder / "masks/0.PNG")
+    cv2.imwrite(str(folder / "masks/1.tif"), cv2.imread(str(folder / "masks/1.png"), 0))
+    (folder / "masks/1.png").unlink()
+    (folder / "masks/Thumbs.db").touch()
+    found = samples(KAGGLE, nuclei)[0]
+    assert np.array_equal(found.image, expected.image)
+    assert np.array_equal(found.labels, expected.labels)
+
+
 def test_leaf_numbers_are_palette_indices_and_what_is_no_leaf_is_ignored(leaves: Path) -> None:
     plant = samples(CVPPP, leaves)[0]
     assert plant.name == "plant001"

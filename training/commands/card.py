@@ -10,7 +10,7 @@ from training.commands import record
 from training.commands.command import Command, console
 from training.commands.opening import add_checkpoint, open_checkpoint
 from training.loop import checkpoint
-from training.report.card import write_card
+from training.report.card import with_words_of, write_card
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -20,10 +20,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the card of an exported model again."""
+    """Write settings and figures of an exported model's card again, under the words it has."""
     name = checkpoint.load(options.checkpoint).config.name
     path = options.repository / name / "MODEL_CARD.md"
-    path.write_text(card_text(options.checkpoint))
+    text = card_text(options.checkpoint)
+    path.write_text(with_words_of(path.read_text(), text) if path.is_file() else text)
     console.print(f"wrote {path}", markup=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +17,9 @@ from training.report.repeat import UNKNOWN, commands, is_known
 from training.report.sources import source_of
 
 _THEIRS = f"`{UNKNOWN}` is a TOML file with the settings below, those of `--set` among them."
+
+_AFTER = re.compile(r"after [\d,]+ steps")
+"""Which weights of its run the card is about."""
 
 _BY_THE_CLOCK = (
     "The run follows the clock, so a repetition on another machine takes other steps and lands "
@@ -80,6 +84,23 @@ def with_decode(card: str, decode: DecodeConfig) -> str:
         return card
     changed = json.loads(settings) | {"decode": asdict(decode)}
     return before + json.dumps(changed, indent=1) + after
+
+
+def with_words_of(before: str, card: str) -> str:
+    """Keep what stands above the settings of a card, where sentences may be written by hand.
+
+    Parameters
+    ----------
+    before : str
+        The card so far; of one that tells of other steps, and so of other weights, nothing is kept.
+    card : str
+        As `write_card` gives it, with the settings and the figures of today.
+    """
+    words, kept, _ = _parted(before)
+    now, settings, after = _parted(card)
+    if not kept or _AFTER.findall(words) != _AFTER.findall(now):
+        return card
+    return words + settings + after
 
 
 def data_of(card: str) -> DataConfig | None:

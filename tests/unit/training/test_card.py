@@ -13,7 +13,7 @@ from training.config.checks import ConfigError
 from training.config.data import DataConfig, DataKind
 from training.config.experiment import Config, DecodeConfig
 from training.config.read import as_literal, load
-from training.report.card import data_of, with_decode, write_card
+from training.report.card import data_of, with_decode, with_words_of, write_card
 from training.report.sources import KINDS, source_of
 
 CONFIGS = Path(__file__).parents[3] / "training" / "configs"
@@ -112,6 +112,22 @@ def test_settings_tuned_since_replace_those_of_the_card() -> None:
         replace(config, decode=decode), state=STATE, results=[]
     ).replace("best.pt --data DIR\n", "best.pt --data DIR --keep\n")
     assert with_decode("# by hand\n", decode) == "# by hand\n"
+
+
+def test_sentences_by_hand_stay_above_the_settings_of_today() -> None:
+    config = load(CONFIGS / "nuclei.toml")
+    tuned = replace(config, decode=DecodeConfig(min_score=0.25))
+    card = write_card(tuned, state=STATE, results=[])
+    before = write_card(config, state=STATE, results=[]).replace(
+        "## Settings", "By hand.\n\n## Settings"
+    )
+    kept = with_words_of(before, card)
+    assert "\n\nBy hand.\n\n## Settings" in kept
+    assert '"min_score": 0.25' in kept
+    assert kept.count("## Settings") == 1
+    longer = write_card(tuned, state={**STATE, "step": 1300}, results=[])
+    assert with_words_of(before, longer) == longer
+    assert with_words_of("# by hand\n", card) == card
 
 
 @pytest.mark.parametrize("name", ["coco", "cvppp", "nuclei"])

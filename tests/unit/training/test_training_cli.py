@@ -142,6 +142,16 @@ def test_the_card_of_a_checkpoint_has_no_figures_of_another(trained: Path) -> No
     assert run(trained, card) == 0
 
 
+def test_a_card_keeps_what_was_written_into_it_by_hand(trained: Path) -> None:
+    path = trained / "models/tiny/MODEL_CARD.md"
+    assert run(trained, "card @/runs/tiny/best.pt --repository @/models") == 0
+    before = path.read_text()
+    path.write_text(before.replace("## Settings", "By hand.\n\n## Settings"))
+    assert run(trained, "card @/runs/tiny/best.pt --repository @/models") == 0
+    assert path.read_text().replace("By hand.\n\n", "") == before != path.read_text()
+    path.write_text(before)
+
+
 def test_a_run_that_is_finished_says_so(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(trained, "train @/tiny.toml --data @/data --runs @/runs") == 0
     (line,) = capsys.readouterr().out.splitlines()

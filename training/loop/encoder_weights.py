@@ -37,6 +37,9 @@ _NAMES: Final = (
 SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".bin")
 """What tells a file of weights from a model folder."""
 
+_RUN: Final = "of a run, name the model folder that `training export` writes"
+"""What is meant where somebody gives the checkpoint."""
+
 _HEAD: Final = "fc."
 _COUNTER: Final = "num_batches_tracked"
 
@@ -57,7 +60,9 @@ def load_encoder(model: nn.Module, path: Path) -> None:
         If the file cannot be read or does not fit, or the network has no such encoder.
     """
     if not isinstance(model, FPN):
-        raise WarmStartError(f"start: {path} is a file of encoder weights: model.network = 'fpn'")
+        raise WarmStartError(
+            f"start: {path} is a file of an encoder, for model.network = 'fpn' alone; {_RUN}"
+        )
     stored = {_ours(name): value for name, value in _read(path).items() if _HEAD not in name}
     wanted = model.encoder.state_dict()
     _widen(stored, "stem.0.weight", wanted)
@@ -84,7 +89,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise WarmStartError(f"start: no weights can be read from {path}: {error}") from error
     if not isinstance(stored, Mapping) or not all(isinstance(v, Tensor) for v in stored.values()):
-        raise WarmStartError(f"start: {path} is no mapping of names to tensors")
+        raise WarmStartError(f"start: {path} is no mapping of names to tensors; {_RUN}")
     return stored
 
 

@@ -237,6 +237,15 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         load_encoder(build(SMALL["fpn"]), tmp_path / "a.pth")
 
 
+@pytest.mark.parametrize("name", ["unet", "fpn"])
+def test_whoever_gives_a_checkpoint_is_told_to_give_the_model_folder(
+    tmp_path: Path, name: str
+) -> None:
+    torch.save({"step": 3, "model": {}}, tmp_path / "best.pt")
+    with pytest.raises(WarmStartError, match=r"best\.pt is .*; of a run, name the model folder"):
+        load_encoder(build(SMALL[name]), tmp_path / "best.pt")
+
+
 def test_encoder_weights_need_a_network_with_that_encoder(tmp_path: Path) -> None:
     with pytest.raises(WarmStartError, match=r"model\.network = 'fpn'"):
         load_encoder(build(SMALL["unet"]), tmp_path / "a.pth")

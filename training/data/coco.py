@@ -176,7 +176,7 @@ def fill(form: object, size: tuple[int, ...]) -> Mask:
     Raises
     ------
     ValueError
-        If it is neither, of another size, or far outside the image.
+        If it is neither, of another size, far outside the image, or in shares of it.
     """
     if isinstance(form, Mapping):
         mask = rle.decode(form)
@@ -187,6 +187,8 @@ def fill(form: object, size: tuple[int, ...]) -> Mask:
         raise ValueError(
             "the segmentation is neither run lengths nor polygons [[x1, y1, x2, y2, x3, y3, ...]]"
         )
+    if all(0 <= number <= 1 for part in form for number in part):
+        raise ValueError("corners of a polygon are in pixels, not shares of the image")
     reach = 2 * max(size)  # pycocotools walks along every edge: a far corner, or NaN, fills memory
     if not all(abs(number) <= reach for part in form for number in part):
         raise ValueError("a corner of the polygon lies far outside the image")

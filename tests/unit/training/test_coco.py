@@ -268,6 +268,7 @@ def one_file(root: Path) -> None:
         (changed(segmentation=[[1, 2, 3, 4]]), "annotation 2: the segmentation is neither"),
         (changed(segmentation=[[1, 2, 3, 4, 5, float("nan")]]), "far outside the image"),
         (changed(segmentation=[[1, 2, 3, 4, 5, -1e9]]), "far outside the image"),
+        (changed(segmentation=[[0.1, 0.1, 0.5, 0.1, 0.5, 1.0]]), "in pixels, not shares"),
         (changed(segmentation=[["x"] * 6]), "annotation 2: the segmentation is neither"),
         (changed(segmentation={"size": [6, 8], "counts": [3, 4]}), "annotation 2: "),
         (

@@ -127,8 +127,8 @@ class ResizedDataset:
 
     Notes
     -----
-    Images by area, so that nothing flickers; labels by nearest neighbour. What is too small to
-    survive is gone.
+    Images by area, so that nothing flickers; labels by nearest neighbour, which by an even factor
+    puts them half a pixel of the original beside the image. What is too small to survive is gone.
     """
 
     def __init__(self, inner: Dataset, height: int, width: int) -> None:

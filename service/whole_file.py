@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Give a place beside `path` to write to; at the end it becomes `path`, with its permissions.
 
     Where the writing fails, `path` stays as it was, and nothing is left beside it; a process that
-    is killed leaves what it had written, which the next one writes over.
+    is killed leaves what it had written. Of several that write at once, the last one's file stays.
 
     Parameters
     ----------
@@ -25,7 +26,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     OSError
         As the writing does, with the name of the file.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield part
         if path.exists() and (kept := path.stat().st_mode) != part.stat().st_mode:

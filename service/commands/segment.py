@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -60,7 +61,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             return _standard_input(arguments, settings)
         tasks = find_images(arguments.images)
         if arguments.page == ALL:
-            tasks, arguments.page = by_page(tasks), None  # of a page, there is only the first
+            tasks = by_page(tasks)
+        elif arguments.page is not None:
+            tasks = [replace(task, page=arguments.page) for task in tasks]
+        arguments.page = None  # of a page, there is only the first
         with ExitStack() as stack:
             sink = _sink(arguments, stack)
             return _segment(arguments, settings, tasks, sink)

@@ -68,7 +68,7 @@ class Folder:
 class Lines:
     """One line of JSON per image in one file, with the image's path as ``file``.
 
-    Where every page is an image, ``page`` says which.
+    Where a page is the image, ``page`` says which.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ class Task:
     path: Path
     name: str
     page: int | None = None
-    """The page that is segmented, where each is an image of its own."""
+    """The page that alone is read and segmented; of no page, the file is."""
 
     def read(self) -> bytes:
         """Return the file, or one that is the page."""

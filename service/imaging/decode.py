@@ -24,8 +24,8 @@ from PIL import GifImagePlugin, Image, ImageFile, JpegImagePlugin, TiffImagePlug
 
 from service.arrays import UInt8
 from service.domain import FIRST_PAGE, DecodedImage, ImageLimits, Plane
-from service.errors import BadParameter, BrokenImage
-from service.imaging import png, scanlines, tiff
+from service.errors import BrokenImage
+from service.imaging import png, scanlines
 from service.imaging.compose import compose
 from service.imaging.header import Header, check_bytes, read_header
 from service.imaging.stack import Stack
@@ -97,27 +97,10 @@ def decode_image(data: bytes, limits: ImageLimits, plane: Plane = FIRST_PAGE) ->
         If there is no room for its pixels; some libraries take that for damage, and do not say.
     """
     check_bytes(data, limits)
-    data = _at_page(data, plane.page)
+    if plane.page:
+        data = Stack(data).page(plane.page)
     header = read_header(data, limits)
     return compose(_read(data, header), header, plane)
-
-
-def _at_page(data: bytes, page: int) -> bytes:
-    """Return a file that is that page; the file itself for the first."""
-    if not page:
-        return data
-    if data[:4] not in tiff.SIGNATURES:
-        raise BadParameter(
-            f"page is {page}, but only TIFF files have pages; of others the first frame is read",
-            parameter="page",
-        )
-    stack = Stack(data)
-    if not 0 <= page < len(stack):
-        raise BadParameter(
-            f"page is {page}, but the pages of this file go from 0 to {len(stack) - 1}",
-            parameter="page",
-        )
-    return stack.page(page)
 
 
 def _read(data: bytes, header: Header) -> npt.NDArray[Any]:

@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from service.errors import BrokenImage, TooLarge
+from service.errors import BadParameter, BrokenImage, TooLarge
 from service.imaging import tiff
 from service.imaging.tiff import Buffer, Layout
 
@@ -109,9 +109,12 @@ class Stack:
 
         Raises
         ------
+        BadParameter
+            If there is no such page.
         BrokenImage
             If it cannot be told from the rest of the file, or is not all there.
         """
+        self._check(number)
         if len(self) == 1:
             return self._data[:]
         layout = self._layout
@@ -119,11 +122,24 @@ class Stack:
         try:
             entries = _entries(self._data, layout, self._places[number])
             pixels = _pixels(self._data, layout, entries)
-        except (struct.error, OverflowError, IndexError) as error:
+        except (struct.error, OverflowError) as error:
             raise BrokenImage("the page is truncated: its header ends too soon") from error
         kept = [entries[tag] for tag in sorted(entries.keys() & _KEPT)]
         kept.append(_Entry(tiff.PAGE_OF_STACK, _SHORT, 2, place))
         return _written(self._data[: layout.head_bytes], layout, kept, pixels)
+
+    def _check(self, number: int) -> None:
+        if number and self.signature not in tiff.SIGNATURES:
+            raise BadParameter(
+                f"page is {number}, but only TIFF files have pages; of others the first frame is "
+                "read",
+                parameter="page",
+            )
+        if not 0 <= number < len(self):
+            raise BadParameter(
+                f"page is {number}, but the pages of this file go from 0 to {len(self) - 1}",
+                parameter="page",
+            )
 
 
 def _entries(data: Buffer, layout: Layout, start: int) -> dict[int, _Entry]:

@@ -80,6 +80,21 @@ def test_a_page_of_a_file_is_segmented_and_drawn(where: str, server: str, tmp_pa
     assert json.loads(Path("grey").read_text())["image"]["channel"] == 0
 
 
+def test_of_a_stack_that_is_too_large_a_page_is_segmented(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, labels = draw_scene(1)
+    stack = book(*(scene for _ in range(4)))
+    (tmp_path / "stack.tif").write_bytes(stack)
+    monkeypatch.setenv("DISCERN_MAX_BODY_BYTES", str(len(stack) // 2))
+    for page in (1, 3):
+        assert main(["segment", "stack.tif", "--jsonl", "lines", "--page", str(page)]) == 0
+    lines = [json.loads(line) for line in Path("lines").read_text().splitlines()]
+    found = [(line["page"], line["image"]["page"], line["image"]["frames"]) for line in lines]
+    assert found == [(1, 1, 4), (3, 3, 4)]
+    assert {len(line["instances"]) for line in lines} == {labels.max()}
+
+
 @pytest.mark.parametrize("where", ["here", "there"])
 def test_every_page_of_a_stack_is_segmented_and_drawn(
     where: str, server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

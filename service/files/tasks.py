@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import glob
-import mmap
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from service.errors import TooLarge
 from service.imaging.stack import Stack
@@ -125,9 +124,28 @@ def _pages(task: Task) -> list[Task]:
 
 @contextmanager
 def _stack(path: Path) -> Iterator[Stack]:
-    """Map a file, of which only the pages that are asked for are read."""
+    """Open a file, of which only the pages that are asked for are read."""
     with path.open("rb") as file:
-        if not path.stat().st_size:
+        data = _Parts(file)
+        if not len(data):
             raise OSError(errno.ENODATA, "the file is empty")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            yield Stack(data)
+        yield Stack(data)
+
+
+class _Parts:
+    """A file, read part by part.
+
+    Mapped, it would end this process where another cuts it short, or its disk fails, meanwhile.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        start, stop, _ = part.indices(self._size)
+        self._file.seek(start)
+        return self._file.read(max(0, stop - start))

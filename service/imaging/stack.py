@@ -55,7 +55,7 @@ class Stack:
 
     Parameters
     ----------
-    data : bytes or mmap
+    data : Buffer
         The file; whether it is an image is for whoever reads a page to say.
 
     Notes
@@ -122,7 +122,7 @@ class Stack:
         try:
             entries = _entries(self._data, layout, self._places[number])
             pixels = _pixels(self._data, layout, entries)
-        except (struct.error, OverflowError) as error:
+        except struct.error as error:
             raise BrokenImage("the page is truncated: its header ends too soon") from error
         kept = [entries[tag] for tag in sorted(entries.keys() & _KEPT)]
         kept.append(_Entry(tiff.PAGE_OF_STACK, _SHORT, 2, place))
@@ -144,20 +144,20 @@ class Stack:
 
 def _entries(data: Buffer, layout: Layout, start: int) -> dict[int, _Entry]:
     """Read what is kept of a directory."""
-    (count,) = struct.unpack_from(layout.count, data, start)
+    (count,) = tiff.unpack(layout.count, data, start)
     if count > tiff.MAX_ENTRIES:
         raise BrokenImage(f"the TIFF directory has more than {tiff.MAX_ENTRIES} entries")
     found: dict[int, _Entry] = {}
     at = start + struct.calcsize(layout.count)
     for place in range(at, at + count * layout.entry_bytes, layout.entry_bytes):
-        tag, kind, number = struct.unpack_from(layout.entry, data, place)
+        tag, kind, number = tiff.unpack(layout.entry, data, place)
         if tag in found:
             raise BrokenImage("the TIFF directory names a tag twice")
         if tag not in _KEPT or kind not in _BYTES_OF_TYPES:
             continue
         size, begin = number * _BYTES_OF_TYPES[kind], place + struct.calcsize(layout.entry)
         if size > struct.calcsize(layout.offset):
-            (begin,) = struct.unpack_from(layout.offset, data, begin)
+            (begin,) = tiff.unpack(layout.offset, data, begin)
         found[tag] = _Entry(tag, kind, number, _part(data, begin, size))
     return found
 

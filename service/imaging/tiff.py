@@ -7,10 +7,9 @@ TIFF revision 6.0, Adobe 1992, sections 2 and 8; BigTIFF as libtiff documents it
 
 from __future__ import annotations
 
-import mmap
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol
 
 from service.errors import BrokenImage, UnsupportedFormat
 from service.imaging.scans import check_scans
@@ -47,10 +46,15 @@ _DEEP_KINDS: Final = frozenset(
 )
 _FORMATS_OF_TYPES: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
-Buffer = bytes | mmap.mmap
-"""A file, read or mapped."""
-
 _Directory = dict[int, tuple[int, ...]]
+
+
+class Buffer(Protocol):
+    """A file, read as a whole or part by part."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +183,19 @@ def layout_of(data: Buffer) -> tuple[Layout, int]:
     if data[:4] not in SIGNATURES:
         raise BrokenImage("the TIFF structure does not begin with its signature")
     layout = Layout("<" if data[:2] == b"II" else ">", big=b"+" in data[:4])
-    (start,) = struct.unpack_from(layout.offset, data, layout.head_bytes)
+    (start,) = unpack(layout.offset, data, layout.head_bytes)
     return layout, start
+
+
+def unpack(form: str, data: Buffer, at: int) -> tuple[Any, ...]:
+    """Read numbers of a form at a place.
+
+    Raises
+    ------
+    struct.error
+        If the file ends before they do.
+    """
+    return struct.unpack(form, data[at : at + struct.calcsize(form)])
 
 
 def chain(data: Buffer, layout: Layout, start: int) -> tuple[list[int], int]:
@@ -192,11 +207,11 @@ def chain(data: Buffer, layout: Layout, start: int) -> tuple[list[int], int]:
     seen: dict[int, None] = {}
     while start and start not in seen and len(seen) < MAX_PAGES:
         try:
-            (entries,) = struct.unpack_from(layout.count, data, start)
+            (entries,) = unpack(layout.count, data, start)
             after = start + struct.calcsize(layout.count) + entries * layout.entry_bytes
             seen[start] = None
-            (start,) = struct.unpack_from(layout.offset, data, after)
-        except (struct.error, OverflowError):
+            (start,) = unpack(layout.offset, data, after)
+        except struct.error:
             break
     return list(seen), 0 if start in seen else start
 

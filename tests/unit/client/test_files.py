@@ -16,7 +16,7 @@ from PIL import Image
 from service.errors import BrokenImage
 from service.files.segmenting import Outcome, segment_files
 from service.files.sinks import Folder, Lines, Sink, Stream, draw
-from service.files.tasks import Task, find_images
+from service.files.tasks import Task, _stack, find_images
 from service.imaging.stack import Stack
 from tests.disk import files_of_at_most
 from tests.scenes import draw_scene, png_of, stack_of
@@ -144,6 +144,15 @@ def test_what_was_segmented_is_drawn_whatever_its_size() -> None:
     )
     with Image.open(io.BytesIO(draw(long, answer))) as picture:
         assert picture.size == (40_000, 1)
+
+
+def test_a_stack_that_another_program_cuts_short_ends_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "stack.tif"
+    path.write_bytes(stack_of(*[np.zeros((200, 200, 3), np.uint8)] * 3))
+    with _stack(path) as stack:
+        os.truncate(path, 100)
+        with pytest.raises(BrokenImage, match="the page is truncated"):
+            stack.page(2)
 
 
 def test_a_file_that_says_it_was_a_page_of_a_stack_is_drawn() -> None:

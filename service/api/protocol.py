@@ -43,7 +43,6 @@ async def server_metadata() -> JSONResponse:
 
 
 @router.get("/v2/models/{name}", **_KEYED)
-@router.get("/v2/models/{name}/versions/{version}", **_KEYED)
 async def model_metadata(
     name: Name, gateway: GatewayOf, version: Version | None = None
 ) -> JSONResponse:
@@ -62,8 +61,13 @@ async def model_metadata(
     )
 
 
+@router.get("/v2/models/{name}/versions/{version}", **_KEYED)
+async def version_metadata(name: Name, version: Version, gateway: GatewayOf) -> JSONResponse:
+    """Describe the tensors of one version of a model."""
+    return await model_metadata(name, gateway, version)
+
+
 @router.get("/v2/models/{name}/ready", **_READY)
-@router.get("/v2/models/{name}/versions/{version}/ready", **_READY)
 async def model_ready(
     name: Name, gateway: GatewayOf, version: Version | None = None
 ) -> JSONResponse:
@@ -73,6 +77,12 @@ async def model_ready(
     return JSONResponse(
         {"name": name, "ready": state.ready}, status_code=200 if state.ready else 503
     )
+
+
+@router.get("/v2/models/{name}/versions/{version}/ready", **_READY)
+async def version_ready(name: Name, version: Version, gateway: GatewayOf) -> JSONResponse:
+    """Say whether one version of a model may be asked."""
+    return await model_ready(name, gateway, version)
 
 
 @router.post("/v2/repository/index", **_KEYED)

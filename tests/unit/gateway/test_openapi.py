@@ -68,6 +68,19 @@ def test_a_model_that_is_not_ready_is_not_described_as_an_error() -> None:
     assert "content" not in operation("/v2/models/{name}/ready", "get")["responses"]["503"]
 
 
+def test_what_is_part_of_a_path_is_never_null() -> None:
+    paths = create_app(Settings(adapters="cvat,label_studio")).openapi()["paths"]
+    parts = [
+        part["schema"]
+        for operations in paths.values()
+        for described in operations.values()
+        for part in described.get("parameters", [])
+        if part["in"] == "path"
+    ]
+    assert parts
+    assert all("anyOf" not in schema for schema in parts)
+
+
 def test_an_image_in_json_is_text_or_an_address() -> None:
     content = operation("/segment")["requestBody"]["content"]["application/json"]
     forms = content["schema"]["properties"]["image"]["oneOf"]

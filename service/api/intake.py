@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,8 +16,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from service.api.archive import Archive
+from service.api.schemas import SegmentQuery
 from service.domain import Deadline
 from service.errors import (
+    BadParameter,
     BodyTooSlow,
     ClientGone,
     ImageNotFetched,
@@ -94,6 +96,8 @@ class Intake:
             If the content type or encoding is none that is understood.
         MalformedRequest
             If the body is not what its content type says, or holds no image.
+        BadParameter
+            If a parameter of the query stands in the body.
         BodyTooSlow
             If it does not arrive in time.
         ClientGone
@@ -212,19 +216,34 @@ async def parse_form(
     ------
     MalformedRequest
         If it is none.
+    BadParameter
+        If a parameter of the query stands in it.
     """
     parser = MultiPartParser(
         request.headers, body, max_files=max_files, max_fields=8, max_part_size=2**16
     )
     parser.spool_max_size = max_bytes + 1  # never spills to disk: the body is bounded already
     try:
-        return await parser.parse()
+        form = await parser.parse()
     except MultiPartException as error:
         raise MalformedRequest(f"the form does not parse: {error.message}") from error
     except (LookupError, UnicodeError) as error:  # the names of its parts are text
         raise MalformedRequest(
             "the form's charset does not fit; leave it out, or say utf-8"
         ) from error
+    try:
+        _check_beside_image(name for name, part in form.multi_items() if isinstance(part, str))
+    except BadParameter:
+        await form.close()
+        raise
+    return form
+
+
+def _check_beside_image(names: Iterable[str]) -> None:
+    """Refuse parameters where nobody reads them: the answer would be to another question."""
+    for name in names:
+        if name in SegmentQuery.model_fields:
+            raise BadParameter(f"{name} stands in the body; it goes into the query", parameter=name)
 
 
 async def _from_form(request: Request, body: AsyncGenerator[bytes, None], max_bytes: int) -> bytes:
@@ -284,7 +303,9 @@ def parse_json(body: bytes, *, most: int, marks: bytes = b'[{",') -> Any:
 def _parse_json(body: bytes) -> bytes | str:
     """Return the image of a JSON body, or the address of it."""
     try:
-        image: dict[str, Any] = parse_json(body, most=_MAX_PARTS)[FIELD]
+        said: dict[str, Any] = parse_json(body, most=_MAX_PARTS)
+        image: dict[str, Any] = said[FIELD]
+        _check_beside_image(said)
         if "url" in image and isinstance(image["url"], str):
             return str(image["url"])
         return from_base64(image["base64"])

@@ -100,6 +100,26 @@ async def test_a_body_that_is_not_what_it_says_is_a_problem_of_the_caller(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    ("path", "headers", "body"),
+    [
+        *(
+            (path, FORM, b'--cut\r\nContent-Disposition: form-data; name="model"\r\n\r\nslow\r\n')
+            for path in ("/segment", "/segment/batch", "/jobs")
+        ),
+        ("/segment", JSON, b'{"model": "slow", "image": {"base64": "%s"}}'),
+    ],
+    ids=["form", "batch", "job", "json"],
+)
+async def test_a_parameter_that_nobody_would_read_is_refused(
+    start_app: StartApp, connect: Connect, path: str, headers: dict[str, str], body: bytes
+) -> None:
+    client = await connect(await start_app())
+    body = body + form(png()) if headers is FORM else body % base64.b64encode(png())
+    answer = await client.post(path, content=body, headers=headers)
+    assert (answer.status_code, answer.json()["parameter"]) == (422, "model")
+
+
 @pytest.mark.parametrize("part", [b"[],", b'{"a":1},', b'"ab",', b"1,", b"[[[[]]]],"])
 async def test_a_json_body_of_very_many_parts_is_refused_before_they_are_made(
     start_app: StartApp, connect: Connect, part: bytes

@@ -187,7 +187,9 @@ def fill(form: object, size: tuple[int, ...]) -> Mask:
         raise ValueError(
             "the segmentation is neither run lengths nor polygons [[x1, y1, x2, y2, x3, y3, ...]]"
         )
-    if all(0 <= number <= 1 for part in form for number in part):
+    corners = [number for part in form for number in part]
+    # Of whole numbers alone they may be those of the first pixel, or of nothing.
+    if all(0 <= number <= 1 for number in corners) and any(number % 1 for number in corners):
         raise ValueError("corners of a polygon are in pixels, not shares of the image")
     reach = 2 * max(size)  # pycocotools walks along every edge: a far corner, or NaN, fills memory
     if not all(abs(number) <= reach for part in form for number in part):

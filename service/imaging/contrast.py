@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from service.arrays import Float64
+from service.arrays import Float32
 
 _BLOCK_PX: Final = 4
 """Side of the blocks whose means are looked at, so that a hot pixel is no object."""
@@ -66,7 +66,7 @@ def widened(values: npt.NDArray[Any], low: float, high: float) -> tuple[float, f
     )
 
 
-def _blocks(values: npt.NDArray[Any], low: float, high: float) -> Float64:
+def _blocks(values: npt.NDArray[Any], low: float, high: float) -> Float32:
     """Take the means of blocks, as parts of the range: 0 at its low end, 1 at its high one."""
     strips = []
     for start in range(0, len(values), _ROWS):
@@ -74,13 +74,16 @@ def _blocks(values: npt.NDArray[Any], low: float, high: float) -> Float64:
         if strip.dtype not in (np.uint16, np.int16, np.float32):  # which OpenCV takes as they are
             strip = strip.astype(np.float64)
         size = [max(side // _BLOCK_PX, 1) for side in (strip.shape[1], strip.shape[0])]
-        strips.append(cv2.resize(strip, size, interpolation=cv2.INTER_AREA))
-    means = np.concatenate(strips).astype(np.float64)
-    parts: Float64 = (means / 2 - low / 2) / (high / 2 - low / 2)
-    return np.nan_to_num(parts, copy=False, nan=0.0, posinf=1.0, neginf=0.0)
+        means = cv2.resize(strip, size, interpolation=cv2.INTER_AREA).astype(np.float64)
+        parts = (means / 2 - low / 2) / (high / 2 - low / 2)
+        with np.errstate(over="ignore"):
+            strips.append(parts.astype(np.float32))
+    blocks: Float32 = np.concatenate(strips)
+    np.nan_to_num(blocks, copy=False, nan=0.0, posinf=1.0, neginf=0.0)
+    return blocks
 
 
-def _is_noise(inside: Float64) -> bool:
+def _is_noise(inside: Float32) -> bool:
     """Tell whether blocks, cut off at the range, differ no more from what is around than noise."""
     around = cv2.blur(inside, (_AROUND, _AROUND), borderType=cv2.BORDER_REFLECT)
     differ = (inside - around).reshape(-1)
@@ -90,7 +93,7 @@ def _is_noise(inside: Float64) -> bool:
     return bool(high - low < _NOISE)
 
 
-def _twice_mean(beyond: Float64) -> float:
+def _twice_mean(beyond: Float32) -> float:
     """Give twice the geometric mean of what is far, which one glaring speck does not decide."""
     far = beyond[beyond > _FAR]
     return 2 * float(np.exp(np.log(far).mean())) if far.size else 0.0

@@ -145,3 +145,11 @@ def test_a_glaring_speck_does_not_dim_the_few_objects_of_a_field() -> None:
 def test_a_hot_pixel_does_not_widen_the_range_of_noise() -> None:
     hot = slice(101, 102), slice(101, 102), 1200
     assert scale_to_8_bits(field(hot))[1] == scale_to_8_bits(field())[1]
+
+
+def test_what_is_beyond_all_measure_widens_nothing() -> None:
+    values = field(dtype="float64")
+    values[40:56, 60:76] = 1e300
+    scaled, (low, high) = scale_to_8_bits(values)
+    assert 970 < low < high < 1040  # of the noise
+    assert (scaled[40:56, 60:76] == 255).all()

@@ -12,7 +12,7 @@ from service import signature
 from service.domain import Method
 from service.postprocess.metric_learning import TAUS
 from training.models.blocks import conv_block
-from training.models.normalise import pixel_index
+from training.models.coordinates import pixel_index
 
 
 class Head(nn.Module):

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from service import signature
 from service.domain import Method
 from training.config.model import ModelConfig
+from training.models.coordinates import CHANNELS, with_coordinates
 from training.models.heads import Head, add_position, extra_heads
-from training.models.normalise import CHANNELS, Normalise, with_coordinates
+from training.models.normalise import Normalise
 
 
 class PixelNetwork(nn.Module, ABC):

@@ -94,6 +94,10 @@ def _is_noise(inside: Float32) -> bool:
 
 
 def _twice_mean(beyond: Float32) -> float:
-    """Give twice the geometric mean of what is far, which one glaring speck does not decide."""
+    """Give twice the geometric mean of what is far, or 0.
+
+    One glaring speck does not decide it; nor do the rims of objects, as they would the harmonic
+    mean that networks take: what is cut off here, no network gets back.
+    """
     far = beyond[beyond > _FAR]
     return 2 * float(np.exp(np.log(far).mean())) if far.size else 0.0

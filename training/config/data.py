@@ -99,6 +99,9 @@ class AugmentConfig:
         Standard deviation of the elastic bending.
     intensity : float
         Probability of each change of gamma, illumination, blur and noise.
+    degrade : float
+        Probability of noise, shade, marks and the like, far stronger than `intensity`
+        (`training.data.degradations`).
     calm_after : float
         Fraction of the run from which nothing is warped any more: outlines as sharp as those of
         the images to come.
@@ -112,6 +115,7 @@ class AugmentConfig:
     warp: Share = 0.5
     elastic_px: NotNegative = 2.0
     intensity: Share = 0.3
+    degrade: Share = 0.0
     calm_after: Share = 1.0
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from service.arrays import Float32, Float64, Int32, UInt8
 from training.config.data import AugmentConfig
 from training.data.dataset import IGNORE, Sample
+from training.data.degradations import degrade_at_random
 
 _Cut = tuple[UInt8, Int32]
 """Image (crop, width) or (crop, width, 3), and labels (crop, width), before they are varied."""
@@ -43,6 +44,8 @@ def train_crop(
     cut = _warped if rng.random() < config.warp else _plain
     image, labels = cut(sample, rng, centre, config)
     varied = vary_intensity(image, rng, config.intensity)
+    if rng.random() < config.degrade:
+        varied, labels = degrade_at_random(varied, labels, rng)
     if varied.ndim == 2:
         varied = np.asarray(cv2.merge([varied] * 3), np.float32)
     return varied, consecutive(labels), sample.classes_at(labels)

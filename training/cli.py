@@ -19,6 +19,7 @@ from training.commands import (
     configure,
     evaluate,
     inspect,
+    robustness,
     shrink,
     synthesize,
     table,
@@ -39,6 +40,7 @@ DATA = Path("../shared/data/dsb2018")
 COMMANDS: Final[tuple[Command, ...]] = (
     train.COMMAND,
     evaluate.COMMAND,
+    robustness.COMMAND,
     ablate.COMMAND,
     compare_networks.COMMAND,
     tune.COMMAND,

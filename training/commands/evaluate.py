@@ -30,19 +30,12 @@ def run(options: argparse.Namespace) -> None:
     coco = collected.result()
     title = record.title_of(options)
     print_score(title, score, coco)
-    out = options.out or _folder(options, name)
+    out = options.out or record.folder_of(options, name)
     facts = record.describe(options, name, score.summary() | {"coco": coco})
     record.write(out / f"{title}.json", facts)
     if options.record is not None:
         record.write(options.record / f"{name}-{title}.json", facts)
     picture_worst(network, recipe, dataset, score, out / f"{title}-worst.png")
-
-
-def _folder(options: argparse.Namespace, name: str) -> Path:
-    """Give the folder that the card reads, unless the answers are not those of the model itself."""
-    if options.model.is_file() and not options.tta and not options.decode:
-        return record.figures_of(options.model)
-    return Path("runs") / name / "evaluation"
 
 
 COMMAND = Command("evaluate", "score a model folder or checkpoint on a split", add_arguments, run)

@@ -23,6 +23,13 @@ def figures_of(checkpoint: Path) -> Path:
     return checkpoint.parent / ("evaluation" if stem == "best" else f"evaluation-{stem}")
 
 
+def folder_of(options: argparse.Namespace, model: str) -> Path:
+    """Give the folder that the card reads, unless the answers are not those of the model itself."""
+    if options.model.is_file() and not options.tta and not options.decode:
+        return figures_of(options.model)
+    return Path("runs") / model / "evaluation"
+
+
 def describe(options: argparse.Namespace, model: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Say which model and images the facts are about, and which command found them."""
     return {

@@ -13,6 +13,7 @@ from training.config.data import DataConfig
 from training.config.experiment import Config, DecodeConfig
 from training.config.read import from_dict
 from training.data.opening import DRAWN
+from training.report import degraded_table
 from training.report.repeat import UNKNOWN, commands, is_known
 from training.report.sources import source_of
 
@@ -180,6 +181,8 @@ def _settings(config: Config) -> str:
 
 
 def _result(result: Mapping[str, Any]) -> str:
+    if degraded_table.is_degraded(result):
+        return degraded_table.section([result], level=3)
     thresholds = list(result["ap"])
     head = "| IoU | " + " | ".join(thresholds) + " |"
     rule = "| --- |" + " --- |" * len(thresholds)

@@ -9,7 +9,7 @@ from typing import Any
 
 from training.metrics.faults import Faults
 from training.metrics.score import ALIKE_PX
-from training.report import method_table
+from training.report import degraded_table, method_table
 from training.report.network_table import table
 from training.report.published import PUBLISHED, REFERENCE, Published
 
@@ -42,6 +42,8 @@ def write_results(records: Path) -> str:
         One table per ablation and per test set, published rows beside ours where there are any.
     """
     loaded = [json.loads(path.read_text()) for path in sorted(records.glob("*.json"))]
+    degraded = [record for record in loaded if degraded_table.is_degraded(record)]
+    loaded = [record for record in loaded if not degraded_table.is_degraded(record)]
     compared = [record for record in loaded if method_table.is_compared(record)]
     loaded = [record for record in loaded if not method_table.is_compared(record)]
     scores = [record for record in loaded if "rows" not in record and "networks" not in record]
@@ -52,6 +54,9 @@ def write_results(records: Path) -> str:
     parts += [_networks(record, records) for record in loaded if "networks" in record]
     for title in titles:
         parts.append(_section(title, [record for record in scores if record["title"] == title]))
+    for title in dict.fromkeys(record["title"] for record in degraded):
+        alike = [record for record in degraded if record["title"] == title]
+        parts.append(degraded_table.section(alike, level=2))
     return "\n\n".join(parts) + "\n"
 
 

@@ -158,3 +158,19 @@ def test_a_card_says_whether_the_settings_were_searched_for() -> None:
     other = replace(config, decode=replace(config.decode, foreground_threshold=0.61))
     assert "best.pt --data DIR --keep\n" in write_card(curve, state=STATE, results=[])
     assert "tune runs/nuclei/best.pt --data DIR\n" in write_card(other, state=STATE, results=[])
+
+
+def test_what_is_left_on_degraded_images_stands_in_the_card() -> None:
+    figures = {"mean_ap": 0.512, "ap": {"0.5": 0.634}}
+    result = {
+        "model": "tiny",
+        "title": "val-degraded",
+        "command": "python -m training robustness tiny",
+        "images": 7,
+        "strength": 0.25,
+        "clean": figures,
+        "degraded": {"noise": figures},
+    }
+    card = write_card(Config(name="tiny"), state=STATE, results=[result])
+    assert "### val-degraded: 7 images\n" in card
+    assert "| noise | 0.512 (0.634) |" in card

@@ -71,6 +71,33 @@ def test_what_became_of_the_instances_stands_below_the_table(folder: Path) -> No
     )
 
 
+def degraded(**changes: Any) -> dict[str, Any]:
+    figures = {"mean_ap": 0.512, "ap": {"0.5": 0.634}}
+    return {
+        "model": "mine",
+        "title": "val-degraded",
+        "command": "python -m training robustness mine",
+        "images": 7,
+        "strength": 0.5,
+        "clean": {"mean_ap": 0.7, "ap": {"0.5": 0.8}},
+        "degraded": {"noise": figures, "blur": figures},
+    } | changes
+
+
+def test_degraded_images_have_a_table_with_a_column_for_each_model(folder: Path) -> None:
+    other = {"noise": {"mean_ap": 0.1, "ap": {"0.5": 0.2}}}
+    write(folder, "a", degraded())
+    write(folder, "b", degraded(model="other", degraded=other))
+    page = write_results(folder)
+    assert "## val-degraded: 7 images\n" in page
+    assert "with a strength of 0.5." in page
+    assert "| images | mine | other |" in page
+    assert "| as they are | 0.700 (0.800) | 0.700 (0.800) |" in page
+    assert "| noise | 0.512 (0.634) | 0.100 (0.200) |" in page
+    assert "| blur | 0.512 (0.634) |  |" in page
+    assert "- mine: `python -m training robustness mine`" in page
+
+
 def test_every_row_has_the_columns_of_the_head(folder: Path) -> None:
     write(folder, "a", record(title="stardist_test"))
     lines = [line for line in write_results(folder).splitlines() if line.startswith("|")]

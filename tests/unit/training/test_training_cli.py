@@ -20,6 +20,7 @@ from service.backends.model_config import model_from_config, parse_config
 from tests.live import ROOT
 from training.cli import main
 from training.commands import record
+from training.data.degradations import DEGRADATIONS
 from training.data.synthetic import NucleiDataset
 from training.deployment.repository import check_repository
 from training.loop import checkpoint
@@ -175,6 +176,34 @@ def test_a_model_folder_is_evaluated_through_onnx_and_the_worst_images_are_shown
     assert 0 <= record["mean_ap"] <= 1
     assert cv2.imread(str(trained / "out/val-one-worst.png")) is not None
     assert "AP@0.5" in capsys.readouterr().out
+
+
+def test_a_model_is_scored_on_images_that_are_less_than_perfect(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = "robustness @/models/tiny --data @/data --split val --out @/worse --record @/worst"
+    assert run(trained, command) == 0
+    facts = json.loads((trained / "worse/val-degraded.json").read_text())
+    assert facts == json.loads((trained / "worst/tiny-val-degraded.json").read_text())
+    assert (facts["images"], facts["strength"]) == (2, 0.5)
+    assert list(facts["degraded"]) == list(DEGRADATIONS)
+    picture = cv2.imread(str(trained / "worse/val-degraded.png"))
+    assert picture is not None
+    assert picture.shape[1] > 4 * 64
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:12].strip() for line in lines[: 1 + len(DEGRADATIONS)]] == [
+        "as they are",
+        *DEGRADATIONS,
+    ]
+
+
+def test_a_strength_beyond_the_scale_is_refused(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for strength in ("1.5", "nan", "much"):
+        with pytest.raises(SystemExit):
+            run(trained, f"robustness @/models/tiny --data @/data --strength {strength}")
+        assert "--strength" in capsys.readouterr().err
 
 
 def test_a_trial_leaves_the_figures_of_the_model_as_they_are(

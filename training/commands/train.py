@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from training.commands.command import Command, console, tell
@@ -15,6 +15,7 @@ from training.data.dataset import DataError
 from training.data.opening import open_datasets
 from training.loop import engine
 from training.loop.checkpoint import CheckpointError
+from training.loop.claim import claimed
 from training.loop.progress import RunReport, Silence
 from training.loop.ranks import Ranks, is_first_here, joined, local_processes
 
@@ -35,10 +36,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train, alone or as one of the processes that torchrun started."""
-    with joined() as ranks:
+    with joined() as ranks, ExitStack() as held:
         with _told_once(ranks):
             config = _configured(options)
             folder = options.runs / config.name
+            if ranks.is_first:
+                held.enter_context(claimed(folder))
             train_set, val_set = open_datasets(config, options.data, processes=local_processes())
         with RunReport(folder, console) if ranks.is_first else nullcontext(Silence()) as reporter:
             state = engine.train(config, train_set, val_set, folder, reporter, ranks=ranks)

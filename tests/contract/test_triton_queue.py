@@ -47,6 +47,7 @@ def server(
         (folder / "1" / "model.onnx").write_bytes(data)
         (folder / "config.pbtxt").write_text(write_config(name, recipe, CHANNELS))
         spare_the_lever(folder)
+    one_at_a_time(repository / "first")
     return start_triton(repository)
 
 
@@ -54,6 +55,14 @@ def spare_the_lever(folder: Path) -> None:
     """Leave warm-up out: a random first pixel would make this network take seconds."""
     config = read_config(folder)
     del config.model_warmup[:]
+    (folder / "config.pbtxt").write_text(text_format.MessageToString(config))
+
+
+def one_at_a_time(folder: Path) -> None:
+    """Let no two calls share a run: of those that did, either may be answered first."""
+    config = read_config(folder)
+    config.max_batch_size = 1
+    del config.dynamic_batching.preferred_batch_size[:]
     (folder / "config.pbtxt").write_text(text_format.MessageToString(config))
 
 

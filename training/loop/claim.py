@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from training.loop.checkpoint import CheckpointError
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Keep a folder to this process; what it holds of it ends with it, however it ends.
+    """Keep a folder to this process; the claim ends with it, however it ends.
 
     Parameters
     ----------
@@ -26,18 +25,16 @@ def claimed(folder: Path) -> Iterator[None]:
         If another process trains there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise CheckpointError(
-            f"{folder}: another process trains there; end it first, or give this run another name "
-            "with --set name=NAME"
-        ) from None
-    except OSError:  # of network file systems some lock no folder
-        pass
-    try:
+    with (folder / "lock").open("w") as lock:
+        try:
+            # Not flock, whose locks the workers inherit: they live some seconds longer than a
+            # run that is killed, which has to go on at once.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise CheckpointError(
+                f"{folder}: another process trains there; end it first, or give this run another "
+                "name with --set name=NAME"
+            ) from None
+        except OSError:  # some network file systems know no locks
+            pass
         yield
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -26,7 +25,6 @@ from training.data.synthetic import NucleiDataset
 from training.deployment.repository import check_repository
 from training.loop import checkpoint
 from training.loop.checkpoint import Checkpoint
-from training.loop.claim import claimed
 from training.loop.progress import RunReport
 
 CONFIG = """
@@ -159,27 +157,6 @@ def test_a_run_that_is_finished_says_so(trained: Path, capsys: pytest.CaptureFix
     assert run(trained, "train @/tiny.toml --data @/data --runs @/runs") == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"{trained}/runs/tiny: finished, 20 steps, ")
-
-
-def test_two_processes_do_not_train_in_one_folder(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    again = "train @/tiny.toml --data @/data --runs @/runs"
-    with claimed(trained / "runs/tiny"):
-        assert run(trained, again) == 1
-    assert "runs/tiny: another process trains there" in capsys.readouterr().err
-    assert run(trained, again) == 0
-
-
-def test_a_folder_that_cannot_be_locked_is_used_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "no locks available")
-
-    monkeypatch.setattr("fcntl.flock", refuse)
-    with claimed(tmp_path / "new/run"):
-        assert (tmp_path / "new/run").is_dir()
 
 
 def test_the_resolved_configuration_lies_beside_the_run(trained: Path) -> None:

@@ -30,11 +30,8 @@ def run(options: argparse.Namespace) -> None:
     coco = collected.result()
     title = record.title_of(options)
     print_score(title, score, coco)
-    out = options.out or record.folder_of(options, name)
     facts = record.describe(options, name, score.summary() | {"coco": coco})
-    record.write(out / f"{title}.json", facts)
-    if options.record is not None:
-        record.write(options.record / f"{name}-{title}.json", facts)
+    out = record.keep(options, name, title, facts)
     picture_worst(network, recipe, dataset, score, out / f"{title}-worst.png")
 
 

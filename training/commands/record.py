@@ -51,6 +51,30 @@ def command_line() -> str:
     return shlex.join(words)
 
 
+def keep(options: argparse.Namespace, model: str, title: str, facts: Mapping[str, Any]) -> Path:
+    """Write a record where the card reads it, and where the page does on request; give the first.
+
+    Parameters
+    ----------
+    options : Namespace
+        ``out`` and ``record``, and what `folder_of` reads.
+    model, title : str
+        What the record is about.
+    facts : mapping
+        As `describe` gives it.
+
+    Returns
+    -------
+    Path
+        The folder, for pictures beside it.
+    """
+    out = Path(options.out or folder_of(options, model))
+    write(out / f"{title}.json", facts)
+    if options.record is not None:
+        write(options.record / f"{model}-{title}.json", facts)
+    return out
+
+
 def write(path: Path, record: Mapping[str, Any]) -> None:
     """Write a record as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -52,10 +52,7 @@ def run(options: argparse.Namespace) -> None:
         "clean": _figures(clean),
         "degraded": degraded,
     })  # fmt: skip
-    out = options.out or record.folder_of(options, name)
-    record.write(out / f"{title}.json", facts)
-    if options.record is not None:
-        record.write(options.record / f"{name}-{title}.json", facts)
+    out = record.keep(options, name, title, facts)
     _picture(network, recipe, dataset, options.strength, out / f"{title}.png")
 
 

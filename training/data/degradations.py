@@ -28,7 +28,7 @@ Gives the image, whose values may lie beyond 0..255, and labels without what can
 OfImage = Callable[[Float32, Generator, float], Float32]
 """As above, for what hides no object."""
 
-FULL_SCALE = 64
+_FULL_SCALE = 64
 """Grey levels that an image uses at least before it is degraded, as one made to be looked at."""
 
 _FALSE_COLOURS = (cv2.COLORMAP_HOT, cv2.COLORMAP_VIRIDIS, cv2.COLORMAP_INFERNO, cv2.COLORMAP_MAGMA)
@@ -81,7 +81,7 @@ def noise(image: Float32, rng: Generator, strength: float) -> Float32:
     if rng.random() < 0.5:
         grain *= np.sqrt(_grey(image).clip(0) / max(float(image.max()), 1.0) + 0.05)
     grain *= np.float32(span * 0.03 * (0.25 / 0.03) ** strength)
-    return image + _beside(grain, image)
+    return image + _broadcast(grain, image)
 
 
 def stripes(image: Float32, rng: Generator, strength: float) -> Float32:
@@ -90,7 +90,7 @@ def stripes(image: Float32, rng: Generator, strength: float) -> Float32:
     rows, columns = image.shape[:2]
     lines = rng.standard_normal((rows, 1) if rng.integers(2) else (1, columns), dtype=np.float32)
     lines *= np.float32(span * 0.01 * 8**strength)
-    return image + _beside(lines, image)
+    return image + _broadcast(lines, image)
 
 
 def hot_pixels(image: Float32, rng: Generator, strength: float) -> Float32:
@@ -107,7 +107,7 @@ def shade(image: Float32, rng: Generator, strength: float) -> Float32:
     size = int(rng.integers(2, 5))
     field = _smooth(rng.uniform(0, 1, (size, size)), image)
     field = (field - field.min()) * np.float32(span * 0.2 * 10**strength)
-    return _not_cut_off(image + _beside(field, image))
+    return _dimmed_to_fit(image + _broadcast(field, image))
 
 
 def vignette(image: Float32, rng: Generator, strength: float) -> Float32:
@@ -118,7 +118,7 @@ def vignette(image: Float32, rng: Generator, strength: float) -> Float32:
     x = np.arange(width, dtype=np.float32) / width - centre[1]
     away = np.square(y) + np.square(x)
     light = 1 - np.float32(0.8 * strength) * away / away.max()
-    return image * _beside(np.asarray(light, np.float32), image)
+    return image * _broadcast(np.asarray(light, np.float32), image)
 
 
 def exposure(image: Float32, rng: Generator, strength: float) -> Float32:
@@ -187,8 +187,8 @@ def outshone(
     chosen = np.isin(labels, rng.choice(ids, size=min(len(ids), int(rng.integers(1, 3)))))
     gain = cv2.GaussianBlur(chosen.astype(np.float32), (0, 0), 1.0) * (1 + 6 * strength) + 1
     ground = np.float32(np.percentile(image[::4, ::4], 20))
-    image = (image - ground) * _beside(np.asarray(gain, np.float32), image) + ground
-    return _not_cut_off(image), labels
+    image = (image - ground) * _broadcast(np.asarray(gain, np.float32), image) + ground
+    return _dimmed_to_fit(image), labels
 
 
 def marks(image: Float32, labels: Int32, rng: Generator, strength: float) -> tuple[Float32, Int32]:
@@ -198,7 +198,7 @@ def marks(image: Float32, labels: Int32, rng: Generator, strength: float) -> tup
     MARKS[int(rng.integers(len(MARKS)))](mask, rng, strength)
     image = image * np.float32(rng.uniform(0.2, 1)) if rng.random() < 0.5 else image
     ink = np.float32(255 if rng.random() < 0.8 else 0)
-    image = image + (ink - image) * _beside(np.asarray(mask / 255, np.float32), image)
+    image = image + (ink - image) * _broadcast(np.asarray(mask / 255, np.float32), image)
     return image, np.where((mask > 127) & (labels > 0), np.int32(IGNORE), labels)
 
 
@@ -225,12 +225,12 @@ def _range(image: Float32) -> tuple[float, float]:
 def _at_full_scale(image: Float32) -> tuple[Float32, float]:
     """Spread a dim image; give its range of grey levels, too."""
     low, high = _range(image)
-    if high - low >= FULL_SCALE:
+    if high - low >= _FULL_SCALE:
         return image, high - low
     return (image - np.float32(low)) * np.float32(128 / (high - low)) + np.float32(16), 128.0
 
 
-def _not_cut_off(image: Float32) -> Float32:
+def _dimmed_to_fit(image: Float32) -> Float32:
     return image * np.float32(255 / max(float(image.max()), 255.0))
 
 
@@ -248,8 +248,7 @@ def _is_coloured(image: Float32) -> bool:
     return image.ndim == 3 and not np.array_equal(image[..., 0], image[..., 2])
 
 
-def _beside(plane: Float32, image: Float32) -> Float32:
-    """Give a plane (H, W) the channels that the image has."""
+def _broadcast(plane: Float32, image: Float32) -> Float32:
     return plane if image.ndim == 2 else plane[..., None]
 
 
